@@ -1,0 +1,64 @@
+# Each target sets up what it needs: a virtual environment in .venv, made again when pyproject.toml or constraints.txt
+# change, and the system libraries that a window needs.
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+SOURCES := engines plugins app assets tests train_cli.py
+
+# A real window on a virtual display: Qt's own off-screen platform has no OpenGL.
+XVFB := xvfb-run -a -s "-screen 0 1400x1000x24 +extension GLX"
+# An empty NAPARI_CONFIG keeps napari's settings in memory.
+CLEAN := env -u QT_API -u QT_QPA_PLATFORM NAPARI_CONFIG=
+TEST := $(CLEAN) OMP_NUM_THREADS=$${OMP_NUM_THREADS:-2} $(XVFB) $(BIN)/python -m pytest
+
+export PYTHON
+
+.DEFAULT_GOAL := help
+.PHONY: help app test test-slow lint format bench clean setup libraries
+
+help: ## say what there is
+	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' $(MAKEFILE_LIST)
+
+app: setup ## open the desktop app (FILES="a.nii.gz b.json" to open those); with no display, do its work headless
+	@.ci/system-libraries $(if $(DISPLAY)$(WAYLAND_DISPLAY),,--xvfb)
+	$(BIN)/trifocal app $(FILES)
+
+test: setup libraries ## run the tests, real windows included, on a virtual display
+	$(TEST) -m "not slow and not benchmark" $(ARGS)
+
+test-slow: setup libraries ## run the tests that take minutes
+	$(TEST) -m slow $(ARGS)
+
+lint: setup ## check style, types, import contracts and the napari manifest
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/npe2 validate trifocal
+
+format: setup ## put the sources into their format
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: setup libraries ## measure times and memory
+	$(CLEAN) $(XVFB) $(BIN)/python tests/benchmarks/run.py $(ARGS)
+
+clean: ## remove what was built and cached (not .venv)
+	rm -rf build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	find $(SOURCES) -name __pycache__ -type d -prune -exec rm -rf {} +
+
+setup: $(INSTALLED)
+
+libraries:
+	@.ci/system-libraries --xvfb
+
+# Debian keeps ensurepip in a package of its own; without it, the system's pip puts a pip into the environment.
+$(INSTALLED): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	    { echo "trifocal needs Python 3.11 or newer; name one with: make PYTHON=python3.11 $(MAKECMDGOALS)" >&2; exit 1; }
+	@if $(PYTHON) -c 'import ensurepip' 2>/dev/null; then $(PYTHON) -m venv .venv; \
+	elif $(PYTHON) -m pip --version >/dev/null 2>&1; then \
+	    $(PYTHON) -m venv --without-pip .venv && $(PYTHON) -m pip --python $(BIN)/python install --quiet pip; \
+	else echo "Python's venv has no ensurepip and there is no pip; on Debian: apt-get install python3-venv" >&2; exit 1; fi
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@touch $@
