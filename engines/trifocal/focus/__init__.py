@@ -1,0 +1,1 @@
+"""Where does ultrasound land inside this skull? Free field, hybrid angular spectrum, solver."""
