@@ -5,11 +5,11 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 SOURCES := engines plugins app assets tests train_cli.py
 
-# A real window on a virtual display: Qt's own off-screen platform has no OpenGL.
-XVFB := xvfb-run -a -s "-screen 0 1400x1000x24 +extension GLX"
-# An empty NAPARI_CONFIG keeps napari's settings in memory.
-CLEAN := env -u QT_API -u QT_QPA_PLATFORM NAPARI_CONFIG=
-TEST := $(CLEAN) OMP_NUM_THREADS=$${OMP_NUM_THREADS:-2} $(XVFB) $(BIN)/python -m pytest
+# A real window on a virtual display (Qt's own off-screen platform has no OpenGL), whatever the desktop around it. An empty
+# NAPARI_CONFIG keeps napari's settings in memory.
+WINDOW := env -u QT_API -u WAYLAND_DISPLAY QT_QPA_PLATFORM=xcb NAPARI_CONFIG= \
+    xvfb-run -a -s "-screen 0 1400x1000x24 +extension GLX"
+PYTEST := OMP_NUM_THREADS=$${OMP_NUM_THREADS:-2} $(WINDOW) $(BIN)/python -m pytest
 
 export PYTHON
 
@@ -24,10 +24,10 @@ app: setup ## open the desktop app (FILES="a.nii.gz b.json" to open those); with
 	$(BIN)/trifocal app $(FILES)
 
 test: setup libraries ## run the tests, real windows included, on a virtual display
-	$(TEST) -m "not slow and not benchmark" $(ARGS)
+	$(PYTEST) -m "not slow and not benchmark" $(ARGS)
 
 test-slow: setup libraries ## run the tests that take minutes
-	$(TEST) -m slow $(ARGS)
+	$(PYTEST) -m slow $(ARGS)
 
 lint: setup ## check style, types, import contracts and the napari manifest
 	$(BIN)/ruff check .
@@ -41,7 +41,7 @@ format: setup ## put the sources into their format
 	$(BIN)/ruff format .
 
 bench: setup libraries ## measure times and memory
-	$(CLEAN) $(XVFB) $(BIN)/python tests/benchmarks/run.py $(ARGS)
+	$(WINDOW) $(BIN)/python tests/benchmarks/run.py $(ARGS)
 
 clean: ## remove what was built and cached (not .venv)
 	rm -rf build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
@@ -60,5 +60,6 @@ $(INSTALLED): pyproject.toml constraints.txt
 	elif $(PYTHON) -m pip --version >/dev/null 2>&1; then \
 	    $(PYTHON) -m venv --without-pip .venv && $(PYTHON) -m pip --python $(BIN)/python install --quiet pip; \
 	else echo "Python's venv has no ensurepip and there is no pip; on Debian: apt-get install python3-venv" >&2; exit 1; fi
+	@echo 'installing into .venv (about 2.5 GB, some minutes)'
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	@touch $@
