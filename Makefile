@@ -14,19 +14,18 @@ PYTEST := OMP_NUM_THREADS=$${OMP_NUM_THREADS:-2} $(WINDOW) $(BIN)/python -m pyte
 export PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help app test test-slow lint format bench clean setup libraries
+.PHONY: help app test test-slow lint format bench clean setup libraries virtual-display
 
 help: ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' $(MAKEFILE_LIST)
 
-app: setup ## open the desktop app (FILES="a.nii.gz b.json" to open those); with no display, do its work headless
-	@.ci/system-libraries $(if $(DISPLAY)$(WAYLAND_DISPLAY),,--xvfb)
+app: libraries setup ## open the desktop app (FILES="a.nii.gz b.json" to open those); with no display, do its work headless
 	$(BIN)/trifocal app $(FILES)
 
-test: setup libraries ## run the tests, real windows included, on a virtual display
+test: virtual-display setup ## run the tests, real windows included, on a virtual display
 	$(PYTEST) -m "not slow and not benchmark" $(ARGS)
 
-test-slow: setup libraries ## run the tests that take minutes
+test-slow: virtual-display setup ## run the tests that take minutes
 	$(PYTEST) -m slow $(ARGS)
 
 lint: setup ## check style, types, import contracts and the napari manifest
@@ -40,7 +39,7 @@ format: setup ## put the sources into their format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: setup libraries ## measure times and memory
+bench: virtual-display setup ## measure times and memory
 	$(WINDOW) $(BIN)/python tests/benchmarks/run.py $(ARGS)
 
 clean: ## remove what was built and cached (not .venv)
@@ -49,7 +48,11 @@ clean: ## remove what was built and cached (not .venv)
 
 setup: $(INSTALLED)
 
+# The app takes the display that there is, or does without; tests need a virtual one.
 libraries:
+	@.ci/system-libraries
+
+virtual-display:
 	@.ci/system-libraries --xvfb
 
 # Debian keeps ensurepip in a package of its own; without it, the system's pip puts a pip into the environment.
