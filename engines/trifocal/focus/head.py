@@ -24,7 +24,7 @@ TISSUE_SPACING_MM = 0.75
 MASK_SPACING_MM = 2.0
 SKIN_MARGIN_MM = 60.0  # how far the distance map reaches beyond the scan
 BONE_HU = 250.0
-AIR_HU = -300.0
+AIR_HU = -500.0  # half-way between air and tissue: where the skin is
 SATURATED_HU = 3071
 LEAST_BONE_ML = 40.0
 LEAST_CAVITY_ML = 300.0  # more air than all sinuses and airways of a head hold
@@ -86,6 +86,12 @@ class Head:
             warnings += ("the skull holds air: its cavity is taken to be filled with water",)
         progress(1.0, "head ready")
         return cls(ct, tissue, fine.affine[:3, 3], TISSUE_SPACING_MM, skin, centre, warnings)
+
+    @property
+    def bounds_mm(self) -> NDArray[np.float64]:
+        """(2, 3) lowest and highest world coordinate of the tissue grid: the head and 6 mm around it."""
+        size = np.array(self.tissue.shape[1:]) - 1
+        return np.stack([self.origin_mm, self.origin_mm + size * self.spacing_mm])
 
     def distance_mm(self, points_mm: ArrayLike) -> NDArray[np.float32]:
         """Signed distance (...) of world points (..., 3) to the skin, positive outside the head."""

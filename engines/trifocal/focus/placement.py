@@ -158,7 +158,7 @@ def _focus_on(
 
 
 def _skin_around(head: Head, target: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Skin points (n, 3) seen from a target, the nearest first."""
+    """Skin points (n, 3) around a target, the nearest first."""
     i = np.arange(400) + 0.5
     z = 1 - 2 * i / 400
     phi = i * np.pi * (3 - np.sqrt(5))
@@ -168,5 +168,34 @@ def _skin_around(head: Head, target: NDArray[np.float64]) -> NDArray[np.float64]
     # The last way out counts: a ray may leave the head at the neck or an ear and enter it again.
     steps = len(along) - 1 - (distance[:, ::-1] <= 0).argmax(1)
     order = np.argsort(steps)
-    skin: NDArray[np.float64] = target + along[steps[order], None] * rays[order]
-    return skin
+    skin = target + along[steps[order], None] * rays[order]
+    return np.concatenate([nearest_skin(head, target)[None], skin])
+
+
+def random_pose(head: Head, bowl: Bowl, rng: np.random.Generator) -> Pose:
+    """Draw a pose as a clinician would try it: on the vault, near the skin, up to 12 degrees off its normal.
+
+    Args:
+        head: The head.
+        bowl: The bowl.
+        rng: Where the draws come from.
+
+    Raises:
+        ValueError: If no pose that couples is found in 200 draws.
+    """
+    for _ in range(200):
+        z = rng.uniform(-0.1, 1)  # from a little below the middle of the brain up to the vertex
+        phi = rng.uniform(0, 2 * np.pi)
+        outward = np.array([np.sqrt(1 - z**2) * np.cos(phi), np.sqrt(1 - z**2) * np.sin(phi), z])
+        entry = hit_skin(head, head.centre_mm + 300 * outward, -outward)
+        if entry is None:
+            continue
+        normal = head.normal(entry)
+        tilt = np.tan(np.deg2rad(rng.uniform(0, 12)))
+        across = np.cross(normal, rng.normal(size=3))
+        direction = -normal + tilt * across / np.linalg.norm(across)
+        pose = place(head, bowl, entry, direction, rng.uniform(2, 12))
+        if coupling_problem(head, bowl, pose) is None:
+            return pose
+    msg = "no pose that couples was found in 200 draws: does the scan hold the vault of the skull?"
+    raise ValueError(msg)

@@ -1,0 +1,77 @@
+"""The `trifocal` command. Each sub-command is a dataclass with `run()`, parsed by tyro.
+
+Exit codes: 0 done; 1 an unforeseen error, with its traceback; 2 wrong usage or an input that cannot be used, with
+one sentence on stderr; 3 a check of `trifocal self-test` failed; 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from importlib.metadata import entry_points
+from typing import Any
+
+from trifocal import RESEARCH_USE_ONLY, __version__
+
+COMMANDS = {
+    "predict focus": ("trifocal.cli.focus:PredictFocus", "the pressure field of a bowl inside a skull"),
+    "simulate focus": ("trifocal.cli.focus:SimulateFocus", "the same by the solver, with the medium"),
+    "evaluate focus": ("trifocal.cli.evaluate:EvaluateFocus", "every rung against the solver, on random poses"),
+    "self-test": ("trifocal.cli.self_test:SelfTest", "check the physics against closed forms and references"),
+}
+CHECK_FAILED = 3
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one sub-command; returns the exit code."""
+    words = sys.argv[1:] if arguments is None else arguments
+    commands = _commands()
+    name = next((n for n in commands if words[: len(n.split())] == n.split()), None)
+    if name is None:
+        return _help(commands, words)
+    command = _load(commands[name][0])
+    return _run(command, f"trifocal {name}", words[len(name.split()) :])
+
+
+def _run(command: type[Any], program: str, words: list[str]) -> int:
+    import tyro
+
+    from trifocal.predictor import Cancelled
+
+    try:
+        job = tyro.cli(command, prog=program, args=words, config=(tyro.conf.FlagCreatePairsOff,))
+        code: int = job.run() or 0
+    except SystemExit as stop:
+        return stop.code if isinstance(stop.code, int) else 2
+    except (KeyboardInterrupt, Cancelled):
+        sys.stderr.write("interrupted: nothing was written\n")
+        return 130
+    except (ValueError, OSError, MemoryError) as error:
+        sys.stderr.write(f"{program}: {' '.join(str(error).split()) or type(error).__name__}\n")
+        return 2
+    return code
+
+
+def _commands() -> dict[str, tuple[str, str]]:
+    """Our own sub-commands and those that need a window, which the app contributes."""
+    windowed = {p.name: (p.value, "") for p in entry_points(group="trifocal.commands")}
+    return COMMANDS | windowed
+
+
+def _load(path: str) -> type[Any]:
+    module, _, name = path.partition(":")
+    command: type[Any] = getattr(importlib.import_module(module), name)
+    return command
+
+
+def _help(commands: dict[str, tuple[str, str]], words: list[str]) -> int:
+    lines = [f"trifocal {__version__}: {RESEARCH_USE_ONLY.lower()}", "", "usage: trifocal COMMAND [OPTIONS]", ""]
+    for name, (path, summary) in commands.items():
+        text = summary or (_load(path).__doc__ or "").strip().partition("\n")[0]
+        lines.append(f"  {name:<16} {text[:1].lower()}{text[1:].rstrip('.')}")
+    lines += ["", "trifocal COMMAND --help says more, with examples."]
+    asked = not words or words[0] in ("-h", "--help", "--version")
+    if not asked:
+        lines.insert(0, f"trifocal: no command {' '.join(words[:2])!r}\n")
+    (sys.stdout if asked else sys.stderr).write("\n".join(lines) + "\n")
+    return 0 if asked else 2

@@ -1,0 +1,195 @@
+"""`trifocal predict focus` and `trifocal simulate focus`."""
+
+from __future__ import annotations
+
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+import tyro
+
+from trifocal import io
+from trifocal.focus import placement
+from trifocal.focus.head import Head
+from trifocal.focus.output import save
+from trifocal.focus.pose import Pose
+from trifocal.focus.predictor import FULL_POINTS_PER_WAVELENGTH, FocusInput, FocusPrediction, FocusPredictor
+from trifocal.focus.transducer import find_bowl
+
+Point = Annotated[str | None, tyro.conf.arg(metavar="X,Y,Z")]
+
+
+@dataclass(kw_only=True)
+class Placement:
+    """Where the bowl goes: what `predict focus` and `simulate focus` have in common.
+
+    Attributes:
+        ct: Head CT: a NIfTI, NRRD or MHA file, a DICOM folder, a zip of one, or a DICOM file.
+        bowl: Name of a preset (default, ctx-500, h-101, itrusst-sc1) or the path of a bowl JSON file.
+        out: Folder for the results; made if it does not exist.
+        pose: Pose JSON file: {"matrix": 4x4 bowl-to-world} or {"apex_mm": [...], "direction": [...]}.
+        target: Point that the focus is wanted at, in RAS mm. Alone, it aims from the nearest point of the skin
+            where the bowl couples.
+        entry: Point of the skin that the beam goes in at, in RAS mm.
+        device: Where to compute.
+        resample: Accept a CT with gantry tilt or uneven slices, and resample it by the true positions.
+        points_per_wavelength: Of the grid, in water.
+    """
+
+    ct: Path
+    bowl: str = "default"
+    out: Path
+    pose: Path | None = None
+    target: Point = None
+    entry: Point = None
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    resample: bool = False
+    points_per_wavelength: float = FULL_POINTS_PER_WAVELENGTH
+
+    def inputs(self) -> tuple[FocusInput, tuple[str, ...]]:
+        """Read everything and place the bowl.
+
+        Returns:
+            The inputs of a prediction, and what there is to warn of.
+
+        Raises:
+            ValueError: If an input cannot be used or the pose is not determined.
+        """
+        if (self.pose is None) == (self.target is None and self.entry is None):
+            msg = "give either --pose POSE.json or --target X,Y,Z (with --entry X,Y,Z if you like)"
+            raise ValueError(msg)
+        if self.target is None and self.pose is None:
+            msg = "--entry needs a --target X,Y,Z to aim at"
+            raise ValueError(msg)
+        if self.points_per_wavelength < 2:
+            msg = f"--points-per-wavelength must be 2 or more, got {self.points_per_wavelength:g}"
+            raise ValueError(msg)
+        bowl = find_bowl(self.bowl)
+        pose = Pose.from_json(self.pose) if self.pose else None
+        target, entry = _point("--target", self.target), _point("--entry", self.entry)
+        head = Head.from_image(io.read(self.ct, resample=self.resample))
+        warnings: tuple[str, ...] = ()
+        if pose is None:
+            assert target is not None
+            pose, warnings = placement.aim(head, bowl, target, entry)
+        problem = placement.coupling_problem(head, bowl, pose)
+        if problem is not None and placement.clearance_mm(head, bowl, pose) < 0:
+            raise ValueError(problem)
+        return FocusInput(head, bowl, pose, target, self.points_per_wavelength), warnings
+
+
+@dataclass(kw_only=True)
+class PredictFocus(Placement):
+    """Predict the pressure field of an ultrasound bowl inside a skull. Research use only.
+
+    Writes pressure.nii.gz (Pa), summary.json, pose.json, figures.csv, scene.png and provenance.json.
+
+    Examples:
+        trifocal predict focus --ct head.nii.gz --target 10,-20,40 --out result
+
+        trifocal predict focus --ct dicom_folder --bowl ctx-500 --pose pose.json --out result --verify
+
+    Attributes:
+        engine: Rung of the ladder: has is the hybrid angular spectrum march, free-field ignores the skull.
+        verify: Run the solver on the same grid and compare; writes its field to solver.nii.gz too.
+    """
+
+    engine: Literal["has", "free-field"] = "has"
+    verify: bool = False
+
+    def run(self) -> int:
+        """Predict, verify if asked, save."""
+        predictor = FocusPredictor(self.engine, device=self.device)
+        inputs, warnings = self.inputs()
+        prediction = predictor.predict(inputs)
+        truth = None
+        if self.verify:
+            truth = FocusPredictor("solver", device=self.device).predict(inputs, progress=_Bar())
+        save(prediction, self.out, truth=truth, warnings=warnings)
+        _report(prediction, self.out, truth, warnings)
+        return 0
+
+
+@dataclass(kw_only=True)
+class SimulateFocus(Placement):
+    """Simulate the pressure field of an ultrasound bowl inside a skull with the 3-D solver. Research use only.
+
+    Writes the same files as `predict focus`.
+
+    Examples:
+        trifocal simulate focus --ct head.nii.gz --target 10,-20,40 --out result --save-medium
+
+    Attributes:
+        save_medium: Also write sound_speed.nii.gz, density.nii.gz and attenuation.nii.gz on the same grid.
+    """
+
+    save_medium: bool = False
+
+    def run(self) -> int:
+        """Simulate and save."""
+        predictor = FocusPredictor("solver", device=self.device)
+        inputs, warnings = self.inputs()
+        prediction = predictor.predict(inputs, progress=_Bar())
+        save(prediction, self.out, medium=self.save_medium, warnings=warnings)
+        _report(prediction, self.out, None, warnings)
+        return 0
+
+
+class _Bar:
+    """Progress on stderr, where that is a terminal."""
+
+    def __init__(self) -> None:
+        self.start = time.perf_counter()
+        self.shown = 0.0
+
+    def __call__(self, fraction: float, what: str) -> None:
+        now = time.perf_counter()
+        if not sys.stderr.isatty() or (now - self.shown < 0.2 and fraction < 1):
+            return
+        self.shown = now
+        left = (now - self.start) * (1 - fraction) / max(fraction, 1e-3)
+        sys.stderr.write(f"\r\033[K{what}: {100 * fraction:.0f} %, {left:.0f} s left")
+        if fraction >= 1:
+            sys.stderr.write("\r\033[K")
+        sys.stderr.flush()
+
+
+def _point(option: str, text: str | None) -> np.ndarray[tuple[int], np.dtype[np.float64]] | None:
+    if text is None:
+        return None
+    try:
+        values = [float(v) for v in text.split(",")]
+    except ValueError:
+        values = []
+    if len(values) != 3 or not np.isfinite(values).all():
+        msg = f"{option} must be three numbers in RAS mm, as in {option} 10,-20,40, got {text!r}"
+        raise ValueError(msg)
+    return np.array(values)
+
+
+def _report(
+    prediction: FocusPrediction, out: Path, truth: FocusPrediction | None, warnings: tuple[str, ...]
+) -> None:
+    found = prediction.figures
+    focus = ", ".join(f"{c:.1f}" for c in found.focus_mm)
+    lines = [
+        f"focus ({focus}) mm, peak {found.peak_pa / 1e3:.1f} kPa, transmission {found.transmission:.3f}, "
+        f"-6 dB {found.fwhm_mm[0]:.1f} x {found.fwhm_mm[1]:.1f} mm"
+    ]
+    if found.distance_to_target_mm is not None:
+        lines.append(f"{found.distance_to_target_mm:.1f} mm from the target")
+    if truth is not None:
+        errors = prediction.errors_against(truth)
+        lines.append(
+            f"against the solver ({truth.seconds:.1f} s): centroid {errors.centroid_error_mm:.2f} mm, "
+            f"shape {errors.shape_l2:.3f}, peak {errors.peak_error:+.1%}, -6 dB overlap {errors.iou_6db:.2f}"
+        )
+    lines.append(f"{prediction.engine} on {prediction.device}, {prediction.seconds:.2f} s; written to {out}")
+    sys.stdout.write("\n".join(lines) + "\n")
+    for warning in dict.fromkeys((*warnings, *prediction.warnings)):
+        sys.stderr.write(f"warning: {warning}\n")
+
+
