@@ -63,6 +63,6 @@ $(INSTALLED): pyproject.toml constraints.txt
 	elif $(PYTHON) -m pip --version >/dev/null 2>&1; then \
 	    $(PYTHON) -m venv --without-pip .venv && $(PYTHON) -m pip --python $(BIN)/python install --quiet pip; \
 	else echo "Python's venv has no ensurepip and there is no pip; on Debian: apt-get install python3-venv" >&2; exit 1; fi
-	@echo 'installing into .venv (about 2.5 GB, some minutes)'
+	@echo 'installing into .venv (3 GB, some minutes)'
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	@touch $@
