@@ -4,15 +4,19 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[1]
 
 # In a process of its own: this one may have imported any of them already.
-IMPORT_EVERYTHING = """
+BLOCK_THE_GUI = """
 import importlib, pkgutil, sys
 
 for name in ("napari", "qtpy", "superqt", "magicgui", "vispy", "pyvista", "PyQt6", "PySide6"):
     sys.modules[name] = None  # makes `import name` fail
+"""
 
+IMPORT_EVERY_ENGINE = """
 import train_cli
 import trifocal
 
@@ -28,11 +32,18 @@ for module in pkgutil.walk_packages(trifocal.__path__, "trifocal.", onerror=fail
 """
 
 
-def test_every_engine_module_imports_without_the_gui_packages():
+def run(program: str) -> list[str]:
     done = subprocess.run(
-        [sys.executable, "-c", IMPORT_EVERYTHING], cwd=ROOT, capture_output=True, text=True, timeout=300
+        [sys.executable, "-c", BLOCK_THE_GUI + program], cwd=ROOT, capture_output=True, text=True, timeout=300
     )
-
     assert done.returncode == 0, done.stderr
-    assert "trifocal.cli" in done.stdout.splitlines()
-    assert "trifocal.image" in done.stdout.splitlines()
+    return done.stdout.splitlines()
+
+
+def test_every_engine_module_imports_without_the_gui_packages():
+    assert {"trifocal.cli", "trifocal.image"} <= set(run(IMPORT_EVERY_ENGINE))
+
+
+@pytest.mark.parametrize("module", ["napari_trifocal.layers", "napari_trifocal.reader"])
+def test_what_turns_predictions_into_layer_data_imports_without_the_gui_packages(module):
+    run(f"import {module}")
