@@ -52,10 +52,16 @@ def test_json_round_trip(tmp_path):
 @pytest.mark.parametrize(
     ("record", "sentence"),
     [
-        ({"radius_of_curvature_mm": 60, "aperture_mm": 60}, "must hold a bowl with the keys"),
-        ({"radius_of_curvature_mm": 60, "aperture_mm": 60, "frequency_hz": 1, "colour": 3}, "must hold a bowl"),
+        ({"radius_of_curvature_mm": 60, "aperture_mm": 60}, "must hold a bowl: the keys"),
+        (
+            {"radius_of_curvature_mm": 60, "aperture_mm": 60, "frequency_hz": 1, "colour": 3},
+            "must hold a bowl",
+        ),
         ({"radius_of_curvature_mm": 60, "aperture_mm": 130, "frequency_hz": 5e5}, "at most twice"),
-        ({"radius_of_curvature_mm": "60", "aperture_mm": 60, "frequency_hz": 5e5}, "must be a positive number"),
+        (
+            {"radius_of_curvature_mm": "60", "aperture_mm": 60, "frequency_hz": 5e5},
+            "must be a positive number",
+        ),
         ({"radius_of_curvature_mm": 60, "aperture_mm": 60, "frequency_hz": float("nan")}, "positive number"),
         ([1, 2], "must hold a bowl"),
     ],

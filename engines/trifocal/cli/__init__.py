@@ -1,7 +1,7 @@
 """The `trifocal` command. Each sub-command is a dataclass with `run()`, parsed by tyro.
 
-Exit codes: 0 done; 1 an unforeseen error, with its traceback; 2 wrong usage or an input that cannot be used, with
-one sentence on stderr; 3 a check of `trifocal self-test` failed; 130 interrupted.
+Exit codes: 0 done; 1 an unforeseen error, with its traceback; 2 wrong usage or an input that cannot be used,
+with one sentence on stderr; 3 a check of `trifocal self-test` failed; 130 interrupted.
 """
 
 from __future__ import annotations
@@ -16,7 +16,10 @@ from trifocal import RESEARCH_USE_ONLY, __version__
 COMMANDS = {
     "predict focus": ("trifocal.cli.focus:PredictFocus", "the pressure field of a bowl inside a skull"),
     "simulate focus": ("trifocal.cli.focus:SimulateFocus", "the same by the solver, with the medium"),
-    "evaluate focus": ("trifocal.cli.evaluate:EvaluateFocus", "every rung against the solver, on random poses"),
+    "evaluate focus": (
+        "trifocal.cli.evaluate:EvaluateFocus",
+        "every rung against the solver, on random poses",
+    ),
     "self-test": ("trifocal.cli.self_test:SelfTest", "check the physics against closed forms and references"),
 }
 CHECK_FAILED = 3
@@ -65,7 +68,12 @@ def _load(path: str) -> type[Any]:
 
 
 def _help(commands: dict[str, tuple[str, str]], words: list[str]) -> int:
-    lines = [f"trifocal {__version__}: {RESEARCH_USE_ONLY.lower()}", "", "usage: trifocal COMMAND [OPTIONS]", ""]
+    lines = [
+        f"trifocal {__version__}: {RESEARCH_USE_ONLY.lower()}",
+        "",
+        "usage: trifocal COMMAND [OPTIONS]",
+        "",
+    ]
     for name, (path, summary) in commands.items():
         text = summary or (_load(path).__doc__ or "").strip().partition("\n")[0]
         lines.append(f"  {name:<16} {text[:1].lower()}{text[1:].rstrip('.')}")

@@ -36,7 +36,7 @@ COLUMNS = {
 class EvaluateFocus:
     """Measure every rung of the focus ladder against the solver, on random poses of one or more heads.
 
-    Prints mean / median of each error over the region beyond the near skull, and writes one row a pose and rung.
+    Prints mean / median of each error over the region beyond the near skull; writes a row a pose and rung.
 
     Examples:
         trifocal evaluate focus --ct head.nii.gz dicom_folder --poses 20 --out rungs.csv

@@ -31,8 +31,8 @@ class Placement:
         bowl: Name of a preset (default, ctx-500, h-101, itrusst-sc1) or the path of a bowl JSON file.
         out: Folder for the results; made if it does not exist.
         pose: Pose JSON file: {"matrix": 4x4 bowl-to-world} or {"apex_mm": [...], "direction": [...]}.
-        target: Point that the focus is wanted at, in RAS mm. Alone, it aims from the nearest point of the skin
-            where the bowl couples.
+        target: Point that the focus is wanted at, in RAS mm. Alone, it aims from the nearest point of the
+            skin where the bowl couples.
         entry: Point of the skin that the beam goes in at, in RAS mm.
         device: Where to compute.
         resample: Accept a CT with gantry tilt or uneven slices, and resample it by the true positions.
@@ -115,7 +115,7 @@ class PredictFocus(Placement):
 
 @dataclass(kw_only=True)
 class SimulateFocus(Placement):
-    """Simulate the pressure field of an ultrasound bowl inside a skull with the 3-D solver. Research use only.
+    """Simulate the pressure field of an ultrasound bowl inside a skull by the solver. Research use only.
 
     Writes the same files as `predict focus`.
 
@@ -191,5 +191,3 @@ def _report(
     sys.stdout.write("\n".join(lines) + "\n")
     for warning in dict.fromkeys((*warnings, *prediction.warnings)):
         sys.stderr.write(f"warning: {warning}\n")
-
-

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import torch
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
     from torch import Tensor
 
 REFERENCE_FREQUENCY_HZ = 500e3  # the frequency at which attenuations are stated below
@@ -79,6 +81,13 @@ class Medium:
     density: Tensor
     attenuation: Tensor
     hu: Tensor = field(repr=False)
+
+    def arrays(self) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+        """Sound speed, density and attenuation of the first of the batch, each (x, y, z), for the solver."""
+        speed, density, attenuation = (
+            a[0].detach().cpu().numpy() for a in (self.sound_speed, self.density, self.attenuation)
+        )
+        return speed, density, attenuation
 
 
 def medium_from_hu(

@@ -60,7 +60,7 @@ def beyond_near_skull(hu: NDArray[np.floating[Any]], spacing_mm: float) -> NDArr
     bone = hu > BONE_HU
     if not bone.any():
         return np.ones(hu.shape, bool)
-    gap = max(int(round(GAP_MM / spacing_mm)), 1)
+    gap = max(round(GAP_MM / spacing_mm), 1)
     # A voxel is past the near skull when bone came before it and none lies within the gap ahead.
     ahead = np.stack([np.roll(bone, -s, axis=2) for s in range(gap + 1)])
     for s in range(1, gap + 1):
@@ -89,7 +89,9 @@ def focal_spot(
     return spot, tuple(int(i) for i in peak)
 
 
-def centroid_mm(pressure: NDArray[np.floating[Any]], region: NDArray[np.bool_], box: Box) -> NDArray[np.float64]:
+def centroid_mm(
+    pressure: NDArray[np.floating[Any]], region: NDArray[np.bool_], box: Box
+) -> NDArray[np.float64]:
     """Pressure-weighted centroid (3,) of the -3 dB focal spot, in the bowl's frame."""
     spot, _ = focal_spot(pressure, region, HALF_POWER)
     index = np.argwhere(spot)
@@ -99,7 +101,9 @@ def centroid_mm(pressure: NDArray[np.floating[Any]], region: NDArray[np.bool_], 
     return centroid
 
 
-def argmax_mm(pressure: NDArray[np.floating[Any]], region: NDArray[np.bool_], box: Box) -> NDArray[np.float64]:
+def argmax_mm(
+    pressure: NDArray[np.floating[Any]], region: NDArray[np.bool_], box: Box
+) -> NDArray[np.float64]:
     """The peak (3,) in the bowl's frame, refined by a parabola along each axis."""
     _, peak = focal_spot(pressure, region, HALF_POWER)
     position = np.array(peak, float)

@@ -88,12 +88,9 @@ def summarise(
 
 def _medium(prediction: FocusPrediction) -> dict[str, Image]:
     medium = sample_medium(prediction.inputs, pick_device("cpu"))
-    affine = prediction.pressure.affine
-    return {
-        "sound_speed": Image(medium.sound_speed[0].numpy(), affine, "m/s"),
-        "density": Image(medium.density[0].numpy(), affine, "kg/m3"),
-        "attenuation": Image(medium.attenuation[0].numpy(), affine, "dB/cm"),
-    }
+    units = {"sound_speed": "m/s", "density": "kg/m3", "attenuation": "dB/cm"}
+    arrays = zip(units.items(), medium.arrays(), strict=True)
+    return {name: Image(array, prediction.pressure.affine, unit) for (name, unit), array in arrays}
 
 
 def _write_csv(summary: dict[str, Any], path: Path) -> None:

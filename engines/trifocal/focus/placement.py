@@ -17,6 +17,18 @@ if TYPE_CHECKING:
 LEAST_STANDOFF_MM = 1.0
 REACH_MM = 600.0  # how far a ray is followed
 SCAN_EDGE_MM = 3.0
+FIRST_GAP_MM = 12.0  # between apex and skin for a first target
+VAULT = np.array(
+    [
+        [0.3, 0.3, 0.9],
+        [-0.3, 0.3, 0.9],
+        [0.6, 0.0, 0.8],
+        [-0.6, 0.0, 0.8],
+        [0.0, 0.9, 0.45],
+        [0.0, -0.9, 0.45],
+    ]
+)
+VAULT /= np.linalg.norm(VAULT, axis=1, keepdims=True)  # directions from the centre of the head to try
 
 
 def hit_skin(head: Head, origin_mm: ArrayLike, direction: ArrayLike) -> NDArray[np.float64] | None:
@@ -122,6 +134,25 @@ def aim(
     raise ValueError(msg)
 
 
+def first_target(head: Head, bowl: Bowl) -> NDArray[np.float64]:
+    """A target (3,) to begin with: under the vault, as deep as the focus reaches, where the bowl couples.
+
+    Raises:
+        ValueError: If the bowl couples nowhere on the vault.
+    """
+    depth = bowl.radius_of_curvature_mm - FIRST_GAP_MM
+    for outward in VAULT:
+        entry = hit_skin(head, head.centre_mm + 300 * outward, -outward)
+        if entry is None:
+            continue
+        target = entry - min(depth, float(np.linalg.norm(entry - head.centre_mm))) * outward
+        pose, _ = _focus_on(head, bowl, target, -outward, entry)
+        if coupling_problem(head, bowl, pose) is None:
+            return target
+    msg = "the bowl couples nowhere on the vault of this head: does the scan hold all of it?"
+    raise ValueError(msg)
+
+
 def coupling_problem(head: Head, bowl: Bowl, pose: Pose) -> str | None:
     """Say why the bowl does not couple to the head, or None if it does."""
     gap = clearance_mm(head, bowl, pose)
@@ -132,10 +163,21 @@ def coupling_problem(head: Head, bowl: Bowl, pose: Pose) -> str | None:
         return "the beam looks past the head: turn the bowl toward it"
     if np.linalg.norm(entry - pose.apex_mm) > 1.5 * bowl.radius_of_curvature_mm:
         return "the bowl is too far away: its focus lies outside the head"
-    low, high = head.ct.bounds_mm
-    if (np.minimum(entry - low, high - entry) < SCAN_EDGE_MM).any():
+    if _at_scan_edge(head, entry):
         return "the beam goes in where the scan ends: the tissue there is unknown"
     return None
+
+
+def _at_scan_edge(head: Head, point: NDArray[np.float64]) -> bool:
+    low, high = head.ct.bounds_mm
+    if (np.minimum(point - low, high - point) < SCAN_EDGE_MM).any():
+        return True
+    covered = head.ct.notes.get("resampled", {}).get("covered")
+    if covered is None:
+        return False
+    # a scan with gantry tilt ends in planes that are oblique to the resampled grid
+    height = float(point @ np.array(covered["normal_ras"]))
+    return min(height - covered["from_mm"], covered["to_mm"] - height) < SCAN_EDGE_MM
 
 
 def _focus_on(

@@ -52,7 +52,8 @@ class Pose:
         z = np.asarray(direction, float)
         norm = float(np.linalg.norm(z)) if z.shape == (3,) else 0.0
         if not np.isfinite(norm) or norm < 1e-9:
-            msg = f"a direction must be three numbers that are not all zero, got {np.asarray(direction).tolist()}"
+            got = np.asarray(direction).tolist()
+            msg = f"a direction must be three numbers that are not all zero, got {got}"
             raise ValueError(msg)
         z = z / norm
         towards = np.array([1.0, 0, 0]) if abs(z[0]) < 0.9 else np.array([0, 1.0, 0])

@@ -154,14 +154,13 @@ class FocusPredictor:
         box, bowl = inputs.box, inputs.bowl
         if self.engine == "free-field":
             points = torch.stack(
-                torch.meshgrid(*[torch.from_numpy(box.axis_mm(a)).float() for a in range(3)], indexing="ij"), -1
+                torch.meshgrid(*[torch.from_numpy(box.axis_mm(a)).float() for a in range(3)], indexing="ij"),
+                -1,
             )
             return np.asarray(free_field(bowl).amplitude(points.to(self.device)).cpu())
         if self.engine == "has":
             return np.asarray(march(medium, bowl, box)[0].abs().cpu())
-        arrays = (a[0].cpu().numpy() for a in (medium.sound_speed, medium.density, medium.attenuation))
-        field = solve(*arrays, bowl, box, device=self.device.type, progress=progress)
-        return np.abs(field)
+        return np.abs(solve(*medium.arrays(), bowl, box, device=self.device.type, progress=progress))
 
 
 def water_peak_pa(bowl: Bowl) -> float:

@@ -1,4 +1,4 @@
-"""One picture of a prediction: three slices through the focus with the CT, the field, the bowl and the target."""
+"""One picture of a prediction: three slices through the focus with CT, field, bowl and target."""
 
 from __future__ import annotations
 
@@ -35,8 +35,9 @@ def draw_scene(prediction: FocusPrediction, path: Path | str) -> None:
     convention); the bowl and its beam are drawn as their projection onto the plane.
     """
     figure = Figure(figsize=(15, 6.2), facecolor="black", layout="constrained")
-    canvas = FigureCanvasAgg(figure)
-    axes = figure.subplots(1, 3)
+    FigureCanvasAgg(figure)
+    size = [np.ptp(_extent(prediction), axis=0)[right] for _, right, _, _ in PLANES]
+    axes = figure.subplots(1, 3, width_ratios=size)  # the same scale in each
     for ax, (title, right, up, labels) in zip(axes, PLANES, strict=True):
         _slice(ax, prediction, right, up)
         ax.set_title(title, color="white", fontsize=12)
@@ -44,7 +45,7 @@ def draw_scene(prediction: FocusPrediction, path: Path | str) -> None:
             ax.text(x, y, text, color="white", transform=ax.transAxes, ha="center", va="center", fontsize=11)
     figure.suptitle(_caption(prediction), color="white", fontsize=11)
     figure.text(0.995, 0.005, RESEARCH_USE_ONLY, color="0.6", ha="right", va="bottom", fontsize=9)
-    canvas.print_png(str(path))
+    figure.savefig(path, format="png")
 
 
 def _caption(prediction: FocusPrediction) -> str:
@@ -78,7 +79,7 @@ def _slice(ax: Axes, prediction: FocusPrediction, right: int, up: int) -> None:
     ax.triplot(bowl[:, right], bowl[:, up], faces, color="#e03030", linewidth=0.3)
     rim = np.concatenate([bowl[-48:], bowl[-48:-47]])
     ax.plot(rim[:, right], rim[:, up], color="#ff4040", linewidth=1.2)
-    beam = inputs.pose.to_world([[0, 0, 0], [0, 0, inputs.bowl.radius_of_curvature_mm]])
+    beam = inputs.pose.to_world(np.diag([0.0, 0.0, inputs.bowl.radius_of_curvature_mm])[1:])
     ax.plot(beam[:, right], beam[:, up], "--", color="#ff8080", linewidth=0.9)
     ax.plot(beam[1, right], beam[1, up], "o", color="#ff8080", markersize=5, fillstyle="none")
     ax.plot(focus[right], focus[up], "+", color="white", markersize=9)
@@ -93,10 +94,7 @@ def _plane(
     prediction: FocusPrediction, right: int, up: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
     """Coordinates along the two axes of a world plane through the focus, and its points (x, y, 3)."""
-    inputs = prediction.inputs
-    rim = inputs.pose.to_world(inputs.bowl.mesh(2, 24)[0])
-    low = np.minimum(inputs.head.bounds_mm[0], rim.min(0)) - 6
-    high = np.maximum(inputs.head.bounds_mm[1], rim.max(0)) + 6
+    low, high = _extent(prediction)
     x = np.arange(low[right], high[right], STEP_MM)
     y = np.arange(low[up], high[up], STEP_MM)
     points = np.empty((len(x), len(y), 3))
@@ -104,6 +102,14 @@ def _plane(
     points[..., right] = x[:, None]
     points[..., up] = y
     return x, y, points
+
+
+def _extent(prediction: FocusPrediction) -> NDArray[np.float64]:
+    """(2, 3) world bounds that hold the head and the bowl."""
+    inputs = prediction.inputs
+    bowl = inputs.pose.to_world(inputs.bowl.mesh(2, 24)[0])
+    low, high = inputs.head.bounds_mm
+    return np.stack([np.minimum(low, bowl.min(0)) - 6, np.maximum(high, bowl.max(0)) + 6])
 
 
 def _scale_bar(ax: Axes, extent: tuple[float, float, float, float]) -> None:

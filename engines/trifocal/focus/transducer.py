@@ -139,7 +139,7 @@ class Bowl:
         needed = known - {"drive", "source"}
         if not isinstance(record, dict) or not needed <= set(record) <= known:
             got = sorted(record) if isinstance(record, dict) else type(record).__name__
-            msg = f"{path} must hold a bowl with the keys {sorted(needed)} (drive and source optional), got {got}"
+            msg = f"{path} must hold a bowl: the keys {sorted(needed)} (drive and source optional), got {got}"
             raise ValueError(msg)
         return cls(**record)
 
@@ -149,17 +149,19 @@ PRESETS = {
         63.2,
         64.0,
         250e3,
-        source="CTX-250 (NeuroFUS, Sonic Concepts) with all rings in phase: ROC 63.2 mm, outer diameter 64.008 mm,"
-        " 250 kHz (transducer tables of PRESTUS); drive as in Aubry et al. 2022",
+        source="CTX-250 (NeuroFUS, Sonic Concepts) with all rings in phase: ROC 63.2 mm, outer diameter"
+        " 64.008 mm, 250 kHz (transducer tables of PRESTUS); drive as in Aubry et al. 2022",
     ),
     "ctx-500": Bowl(
         63.2,
         64.0,
         500e3,
-        source="CTX-500 (NeuroFUS, Sonic Concepts) with all rings in phase: ROC 63.2 mm, outer diameter 64 mm, 500 kHz"
-        " (transducer tables of PRESTUS)",
+        source="CTX-500 (NeuroFUS, Sonic Concepts) with all rings in phase: ROC 63.2 mm, outer diameter"
+        " 64 mm, 500 kHz (transducer tables of PRESTUS)",
     ),
-    "h-101": Bowl(63.2, 64.0, 1.1e6, source="H-101 (Sonic Concepts data sheet): ROC 63.2 mm, diameter 64 mm, 1.1 MHz"),
+    "h-101": Bowl(
+        63.2, 64.0, 1.1e6, source="H-101 (Sonic Concepts data sheet): ROC 63.2 mm, diameter 64 mm, 1.1 MHz"
+    ),
     "itrusst-sc1": Bowl(
         64.0,
         64.0,

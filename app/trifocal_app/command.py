@@ -1,0 +1,95 @@
+"""`trifocal app`: the window, or the same job without one where there is no display."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import tyro
+
+from trifocal import RESEARCH_USE_ONLY
+
+if TYPE_CHECKING:
+    from trifocal.image import Image
+
+
+@dataclass
+class App:
+    """Open the desktop app with a sample head or with your own files.
+
+    With no display it does the same job headless: it predicts the field of the default bowl on the head, and
+    writes the volumes and pictures to a folder.
+
+    Examples:
+        trifocal app
+
+        trifocal app head.nii.gz
+
+        trifocal app dicom_folder --resample
+
+    Attributes:
+        files: Head CTs: NIfTI, NRRD or MHA files, DICOM folders or zips. The sample head if none is given.
+        resample: Accept a CT with gantry tilt or uneven slices, and resample it by the true positions.
+        out: Where the headless run writes.
+    """
+
+    files: tyro.conf.Positional[list[Path]] = field(default_factory=list)
+    resample: bool = False
+    out: Path = Path("trifocal-out")
+
+    def run(self) -> int:
+        """Open the window, or work without one."""
+        for path in self.files:
+            if not path.exists():
+                msg = f"there is no file or folder {path}"
+                raise FileNotFoundError(msg)
+        if has_display():
+            from trifocal_app.window import open_window
+
+            return open_window(self.files, resample=self.resample)
+        return self._headless()
+
+    def _headless(self) -> int:
+        from trifocal.focus.head import Head
+        from trifocal.focus.output import save
+        from trifocal.focus.placement import aim, first_target
+        from trifocal.focus.predictor import FocusInput, FocusPredictor
+        from trifocal.focus.transducer import PRESETS
+        from trifocal_app.scene import draw_scene_3d
+
+        head = Head.from_image(self._ct())
+        bowl = PRESETS["default"]
+        target = first_target(head, bowl)
+        pose, warnings = aim(head, bowl, target)
+        prediction = FocusPredictor("has").predict(FocusInput(head, bowl, pose, target))
+        save(prediction, self.out, warnings=warnings)
+        draw_scene_3d(prediction, self.out / "scene_3d.png")
+        found = prediction.figures
+        sys.stdout.write(
+            "there is no display, so no window was opened; the same prediction was made without one:\n"
+            f"focus {found.distance_to_target_mm:.1f} mm from the target, "
+            f"peak {found.peak_pa / 1e3:.0f} kPa, transmission {found.transmission:.2f}\n"
+            f"pictures: {self.out / 'scene_3d.png'}, {self.out / 'scene.png'}\n"
+            f"volume and figures: {self.out / 'pressure.nii.gz'}, {self.out / 'summary.json'}\n"
+            f"{RESEARCH_USE_ONLY}\n"
+        )
+        return 0
+
+    def _ct(self) -> Image:
+        if self.files:
+            from trifocal import io
+
+            return io.read(self.files[0], resample=self.resample)
+        from trifocal.focus.phantoms import sample_head
+
+        return sample_head()
+
+
+def has_display() -> bool:
+    """Whether a window can be opened: always on Windows and macOS, by the environment elsewhere."""
+    if sys.platform in ("win32", "darwin"):
+        return True
+    return bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))

@@ -1,0 +1,1 @@
+"""What ships with the wheel: models with their cards, samples, icons."""

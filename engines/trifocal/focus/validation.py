@@ -1,0 +1,134 @@
+"""Checks of the physics against closed forms and against each other: what `trifocal self-test` prints."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from trifocal.focus.acoustics import Medium, medium_from_hu
+from trifocal.focus.analysis import beyond_near_skull
+from trifocal.focus.angular_spectrum import march
+from trifocal.focus.box import Box
+from trifocal.focus.freefield import free_field, oneil, rayleigh
+from trifocal.focus.metrics import FieldErrors, field_errors
+from trifocal.focus.solver import solve
+from trifocal.focus.transducer import PRESETS, Bowl
+from trifocal.predictor import Progress, silent
+
+SMALL = Bowl(30.0, 30.0, 250e3)
+
+
+@dataclass(frozen=True)
+class Check:
+    """One measured figure and the bound that it must keep.
+
+    Attributes:
+        name: What was compared with what.
+        value: The measured figure.
+        bound: Largest value that passes.
+        unit: Of both; "" for a fraction.
+        seconds: How long it took.
+    """
+
+    name: str
+    value: float
+    bound: float
+    unit: str
+    seconds: float = 0.0
+
+    @property
+    def passed(self) -> bool:
+        """Whether the figure keeps its bound; NaN does not."""
+        return self.value <= self.bound
+
+
+def water(box: Box, frequency_hz: float) -> Medium:
+    """Plain water on a box."""
+    zeros = torch.zeros((1, *box.shape))
+    return medium_from_hu(zeros, zeros + 1, frequency_hz)
+
+
+def skull_cap(box: Box, bowl: Bowl, tilt_deg: float = 8.0) -> Medium:
+    """A curved three-layer skull across the beam: scalp, two tables with diploe between, brain.
+
+    Its centre of curvature lies `tilt_deg` off the beam axis, so that the sound comes in obliquely.
+    """
+    x, y, z = np.meshgrid(*[box.axis_mm(a) for a in range(3)], indexing="ij")
+    radius = 85.0
+    vertex = bowl.depth_mm + 8.0
+    lean = np.deg2rad(tilt_deg)
+    centre = np.array([radius * np.sin(lean), 0.0, vertex + radius * np.cos(lean)])
+    depth = radius - np.sqrt((x - centre[0]) ** 2 + (y - centre[1]) ** 2 + (z - centre[2]) ** 2)
+    hu = np.zeros(box.shape)
+    for start, end, value in ((0, 5, 40), (5, 7, 1600), (7, 10, 800), (10, 12, 1600), (12, 1e3, 35)):
+        inside = np.clip((depth - start) / box.spacing_mm + 0.5, 0, 1) * np.clip(
+            (end - depth) / box.spacing_mm + 0.5, 0, 1
+        )
+        hu += inside * value
+    wet = 1 - np.clip(depth / box.spacing_mm + 0.5, 0, 1)
+    hu_batch, wet_batch = (torch.from_numpy(a.astype(np.float32))[None] for a in (hu, wet))
+    return medium_from_hu(hu_batch, wet_batch, bowl.frequency_hz)
+
+
+def free_field_on_axis() -> float:
+    """Largest difference of the table from O'Neil's closed form on the axis, as a fraction of the peak."""
+    bowl = PRESETS["default"]
+    z = np.arange(bowl.depth_mm, 2 * bowl.radius_of_curvature_mm, 0.25)
+    points = torch.from_numpy(np.stack([0 * z, 0 * z, z], axis=-1)).float()
+    exact = np.abs(oneil(bowl, z))
+    return float(np.abs(free_field(bowl).amplitude(points).numpy() - exact).max() / exact.max())
+
+
+def free_field_off_axis() -> float:
+    """The same against the Rayleigh integral at 200 points of the box."""
+    bowl = PRESETS["default"]
+    rng = np.random.default_rng(0)
+    points = rng.uniform([-35, -35, bowl.depth_mm + 2], [35, 35, 104], (200, 3))
+    exact = np.abs(rayleigh(bowl, points, 1.0))
+    table = free_field(bowl).amplitude(torch.from_numpy(points).float()).numpy()
+    return float(np.abs(table - exact).max() / exact.max())
+
+
+def solver_on_axis(points_per_wavelength: float, progress: Progress = silent) -> tuple[float, float]:
+    """Solver in water against O'Neil on the axis of a small bowl.
+
+    Returns:
+        Relative error of the peak, and rel L2 along the axis beyond the rim.
+    """
+    box = Box.around(SMALL, points_per_wavelength)
+    field = np.abs(solve(*water(box, SMALL.frequency_hz).arrays(), SMALL, box, progress=progress))
+    middle = box.shape[0] // 2
+    axis = field[middle - 1 : middle + 1, middle - 1 : middle + 1].mean((0, 1))
+    z = box.axis_mm(2)
+    beyond = z > SMALL.depth_mm + 2
+    # the four voxels nearest to the axis lie half a voxel off it
+    off = box.spacing_mm / 2
+    points = np.stack([0 * z + off, 0 * z + off, z], axis=-1)[beyond]
+    exact = np.abs(rayleigh(SMALL, points, 0.5))
+    error = float(np.linalg.norm(axis[beyond] - exact) / np.linalg.norm(exact))
+    return float(abs(axis[beyond].max() / exact.max() - 1)), error
+
+
+def has_against_solver(progress: Progress = silent) -> FieldErrors:
+    """Hybrid angular spectrum against the solver behind a curved, tilted three-layer skull."""
+    bowl = PRESETS["default"]
+    box = Box.around(bowl)
+    medium = skull_cap(box, bowl)
+    truth = np.abs(solve(*medium.arrays(), bowl, box, progress=progress))
+    with torch.no_grad():
+        prediction = march(medium, bowl, box)[0].abs().numpy()
+    return field_errors(prediction, truth, beyond_near_skull(medium.hu[0].numpy(), box.spacing_mm), box)
+
+
+def has_in_water() -> float:
+    """Hybrid angular spectrum in water against the free field, rel L2 beyond the rim."""
+    bowl = PRESETS["default"]
+    box = Box.around(bowl)
+    with torch.no_grad():
+        field = march(water(box, bowl.frequency_hz), bowl, box)[0].abs()
+    grid = torch.meshgrid(*[torch.from_numpy(box.axis_mm(a)).float() for a in range(3)], indexing="ij")
+    exact = free_field(bowl).amplitude(torch.stack(grid, -1))
+    beyond = torch.from_numpy(box.axis_mm(2)) > bowl.depth_mm + 2
+    return float((field - exact)[..., beyond].norm() / exact[..., beyond].norm())

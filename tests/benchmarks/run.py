@@ -1,0 +1,189 @@
+"""Times and peak memory, each benchmark in a process of its own; ratios are of figures measured in this run.
+
+`make bench` prints the table; `python tests/benchmarks/run.py NAME` runs one.
+"""
+
+import json
+import os
+import platform
+import resource
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+REPEATS = 7
+
+
+def best(work, repeats=REPEATS):
+    """Shortest of several runs, after one that is not counted, in ms: other load only ever adds."""
+    work()
+    times = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        work()
+        times.append(time.perf_counter() - start)
+    return 1e3 * min(times)
+
+
+def skull_case(points_per_wavelength=6.0):
+    from trifocal.focus.box import Box
+    from trifocal.focus.transducer import PRESETS
+    from trifocal.focus.validation import skull_cap
+
+    bowl = PRESETS["default"]
+    box = Box.around(bowl, points_per_wavelength)
+    return bowl, box, skull_cap(box, bowl)
+
+
+def bench_free_field():
+    """Free field in water, 1 M points (ms)."""
+    import torch
+
+    from trifocal.focus.freefield import FreeField
+    from trifocal.focus.transducer import PRESETS
+
+    points = torch.rand(1_000_000, 3) * torch.tensor([70.0, 70, 95]) + torch.tensor([-35.0, -35, 9])
+    field = FreeField(PRESETS["default"])
+    results = {"table, once per bowl": best(lambda: FreeField(PRESETS["default"]), 3)}
+    for threads in (1, 2):
+        torch.set_num_threads(threads)
+        with torch.no_grad():
+            results[f"{threads} thread{'s'[: threads - 1]}"] = best(lambda: field.amplitude(points))
+    return results
+
+
+def bench_has():
+    """Hybrid angular spectrum, full box and preview (ms)."""
+    import torch
+
+    from trifocal.focus.angular_spectrum import march
+    from trifocal.focus.predictor import PREVIEW_POINTS_PER_WAVELENGTH
+
+    results = {}
+    for name, points in (("full", 6.0), ("preview", PREVIEW_POINTS_PER_WAVELENGTH)):
+        bowl, box, medium = skull_case(points)
+        for threads in (1, 2):
+            torch.set_num_threads(threads)
+            with torch.no_grad():
+                shape = "x".join(map(str, box.shape))
+                results[f"{name} {shape}, {threads} thread{'s'[: threads - 1]}"] = best(
+                    lambda m=medium, w=bowl, b=box: march(m, w, b)
+                )
+    return results
+
+
+def bench_solver():
+    """Solver, default bowl at 250 kHz (ms; ns per voxel and step, padding included)."""
+    from trifocal.focus.solver import solve, steps_and_voxels
+
+    bowl, box, medium = skull_case()
+    arrays = medium.arrays()
+    milliseconds = best(lambda: solve(*arrays, bowl, box), 3)
+    steps, voxels = steps_and_voxels(*arrays, bowl, box)
+    shape = "x".join(map(str, box.shape))
+    return {
+        f"{shape} box": milliseconds,
+        "ns per voxel and step": milliseconds * 1e6 / (steps * voxels),
+        "steps": steps,
+        "M voxels with padding": voxels / 1e6,
+    }
+
+
+def bench_prediction():
+    """Prediction as the viewer makes it: sampling the head, HAS, figures (ms)."""
+    import torch
+
+    from trifocal.focus.head import Head
+    from trifocal.focus.phantoms import sample_head
+    from trifocal.focus.placement import aim
+    from trifocal.focus.predictor import PREVIEW_POINTS_PER_WAVELENGTH, FocusInput, FocusPredictor
+    from trifocal.focus.transducer import PRESETS
+
+    torch.set_num_threads(2)
+    ct = sample_head()
+    start = time.perf_counter()
+    head = Head.from_image(ct)
+    prepared = 1e3 * (time.perf_counter() - start)
+    bowl = PRESETS["default"]
+    pose, _ = aim(head, bowl, head.centre_mm)
+    predictor = FocusPredictor("has", device="cpu")
+    full = FocusInput(head, bowl, pose)
+    preview = FocusInput(head, bowl, pose, points_per_wavelength=PREVIEW_POINTS_PER_WAVELENGTH)
+    return {
+        "preparing the head, once": prepared,
+        "full": best(lambda: predictor.predict(full)),
+        "preview": best(lambda: predictor.predict(preview)),
+    }
+
+
+def bench_start():
+    """From the command to a window's first frame: bare napari, and the app with the sample head (ms)."""
+    from startup import app_start, bare_start
+
+    return {"bare napari": best(bare_start, 2), "app": best(app_start, 2)}
+
+
+def bench_drag():
+    """Mouse move to the new cloud on screen, real mouse events on the sample head (ms)."""
+    from drag import measure
+
+    return measure()
+
+
+BENCHMARKS = {n.removeprefix("bench_"): f for n, f in list(globals().items()) if n.startswith("bench_")}
+
+
+def run_one(name):
+    results = BENCHMARKS[name]()
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    sys.stdout.write(json.dumps({"results": results, "peak_mb": peak}) + "\n")
+
+
+def run_all(names):
+    rows, found = [], {}
+    for name in names:
+        done = subprocess.run(
+            [sys.executable, __file__, name, "--json"],
+            capture_output=True,
+            text=True,
+            cwd=Path(__file__).parent,
+        )
+        if done.returncode:
+            sys.stderr.write(done.stderr)
+            return done.returncode
+        answer = json.loads(done.stdout.strip().splitlines()[-1])
+        found[name] = answer["results"]
+        title = (BENCHMARKS[name].__doc__ or name).strip().rstrip(".")
+        rows += [
+            (title, case, f"{value:.3g}", f"{answer['peak_mb']:.0f}")
+            for case, value in answer["results"].items()
+        ]
+    rows += ratios(found)
+    sys.stdout.write(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}\n\n")
+    sys.stdout.write("| what | case | figure | peak memory, MB |\n|---|---|---|---|\n")
+    for row in rows:
+        sys.stdout.write("| " + " | ".join(row) + " |\n")
+    return 0
+
+
+def ratios(found):
+    """What is told as a ratio, from figures of the same run."""
+    rows = []
+    if {"has", "solver"} <= set(found):
+        has = min(v for k, v in found["has"].items() if k.startswith("full"))
+        solver = next(v for k, v in found["solver"].items() if k.endswith("box"))
+        rows.append(("ratio", "solver / HAS, full box", f"{solver / has:.3g}", ""))
+    if "start" in found:
+        rows.append(
+            ("ratio", "app / bare napari", f"{found['start']['app'] / found['start']['bare napari']:.3g}", "")
+        )
+    return rows
+
+
+if __name__ == "__main__":
+    words = sys.argv[1:]
+    if "--json" in words:
+        run_one(words[0])
+    else:
+        sys.exit(run_all(words or list(BENCHMARKS)))
