@@ -34,7 +34,9 @@ def save_nrrd(path, array=None, **changes):
         "encoding": "gzip",
         **changes,
     }
-    nrrd.write(str(path), ramp() if array is None else array, {k: v for k, v in header.items() if v is not None})
+    nrrd.write(
+        str(path), ramp() if array is None else array, {k: v for k, v in header.items() if v is not None}
+    )
     return path
 
 

@@ -114,7 +114,7 @@ def test_a_write_that_the_system_stops_halfway_leaves_nothing_behind(tmp_path):
     _, hard = limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
     try:
-        with pytest.raises(OSError, match="File too large.*nothing was left behind"):
+        with pytest.raises(OSError, match=r"File too large.*nothing was left behind"):
             io.write(Image(np.zeros((64, 64, 64), np.float32), AFFINE), tmp_path / "a.nii")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
@@ -122,7 +122,7 @@ def test_a_write_that_the_system_stops_halfway_leaves_nothing_behind(tmp_path):
 
 
 def test_writing_into_a_missing_folder_says_so(tmp_path):
-    with pytest.raises(FileNotFoundError, match="cannot write .*No such file or directory"):
+    with pytest.raises(FileNotFoundError, match=r"cannot write .*No such file or directory"):
         io.write(Image(ramp(), AFFINE), tmp_path / "no" / "a.nii")
 
 

@@ -38,7 +38,8 @@ def example(**changes):
 def test_a_record_says_what_how_where_and_by_what(tmp_path):
     (tmp_path / "pressure.nii.gz").write_bytes(b"field")
     path = write_record(
-        tmp_path / "provenance.json", example(outputs=[tmp_path / "pressure.nii.gz"], device=torch.device("cpu"))
+        tmp_path / "provenance.json",
+        example(outputs=[tmp_path / "pressure.nii.gz"], device=torch.device("cpu")),
     )
     found = json.loads(path.read_text())
     assert found["notice"] == trifocal.RESEARCH_USE_ONLY
@@ -108,6 +109,12 @@ def test_an_output_folder_keeps_its_other_files(tmp_path):
     assert (tmp_path / "sub" / "b.txt").read_text() == "b"
 
 
+def write_and_fail(out, error):
+    with output_folder(out) as folder:
+        (folder / "a.txt").write_text("new")
+        raise error
+
+
 @pytest.mark.parametrize("error", [ValueError("no"), KeyboardInterrupt()])
 @pytest.mark.parametrize("exists", [False, True])
 def test_a_failed_run_leaves_nothing_behind(tmp_path, error, exists):
@@ -115,9 +122,8 @@ def test_a_failed_run_leaves_nothing_behind(tmp_path, error, exists):
     if exists:
         out.mkdir(parents=True)
         (out / "a.txt").write_text("old")
-    with pytest.raises(type(error)), output_folder(out) as folder:
-        (folder / "a.txt").write_text("new")
-        raise error
+    with pytest.raises(type(error)):
+        write_and_fail(out, error)
     left = sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*"))
     assert left == (["deep", "deep/out", "deep/out/a.txt"] if exists else [])
     if exists:
@@ -125,12 +131,10 @@ def test_a_failed_run_leaves_nothing_behind(tmp_path, error, exists):
 
 
 def test_a_full_disk_names_the_output_folder(tmp_path):
-    with (
-        pytest.raises(OSError, match=r"cannot write .*out \(No space left on device\): nothing was left behind") as raised,
-        output_folder(tmp_path / "out") as folder,
-    ):
-        (folder / "a.txt").write_text("half")
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder / "a.txt"))
+    full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "a.txt")
+    sentence = r"cannot write .*out \(No space left on device\): nothing was left behind"
+    with pytest.raises(OSError, match=sentence) as raised:
+        write_and_fail(tmp_path / "out", full)
     assert raised.value.errno == errno.ENOSPC
     assert os.listdir(tmp_path) == []
 

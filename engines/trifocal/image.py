@@ -5,11 +5,14 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from scipy import ndimage
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
 
 
 class ImageError(ValueError):
@@ -27,7 +30,7 @@ class Image:
         notes: What was done to the data on the way in (JSON-able), for the provenance record.
 
     Raises:
-        ImageError: If the array is not 3-D or the affine is not a finite invertible (4, 4) matrix.
+        ImageError: If the array is empty or not 3-D, or the affine is not a finite invertible (4, 4) matrix.
     """
 
     array: NDArray[Any]
@@ -37,8 +40,8 @@ class Image:
 
     def __post_init__(self) -> None:
         affine = np.array(self.affine, dtype=np.float64)
-        if self.array.ndim != 3:
-            msg = f"a volume must be 3-D, got an array of shape {self.array.shape}"
+        if self.array.ndim != 3 or 0 in self.array.shape:
+            msg = f"a volume must be 3-D and not empty, got an array of shape {self.array.shape}"
             raise ImageError(msg)
         if affine.shape != (4, 4) or not np.isfinite(affine).all():
             msg = f"the affine must be a finite (4, 4) matrix, got {affine.tolist()}"

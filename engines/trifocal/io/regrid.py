@@ -24,8 +24,8 @@ def regrid(
     The first axis runs along the slices' rows, the third in the direction in which the slices are stacked
     (with a gantry tilt: along the table) as nearly as the first leaves it. Spacing: the slices' own in the
     plane; along the stack the median gap, at most 1 mm and at least the in-plane spacing. Between two slices
-    the interpolation follows the line that joins equal pixels, from each slice's true position (trilinear in the
-    sheared stack); nothing is extrapolated.
+    the interpolation follows the line that joins equal pixels, from each slice's true position (trilinear in
+    the sheared stack); nothing is extrapolated.
 
     Args:
         volume: (slice, row, column) HU.
