@@ -151,10 +151,8 @@ def _start(medium: Medium, planes: _Planes) -> int:
     if any(t.requires_grad for t in tensors):
         return planes.rim
     water = (WATER_SOUND_SPEED, WATER_DENSITY, 0.0)
-    plain = torch.stack(
-        [((t - w).abs() <= 1e-3 * w).all(2).all(1).all(0) for t, w in zip(tensors, water, strict=True)]
-    )
-    head = (~plain.all(0)).nonzero()
+    plain = [((t - w).abs() <= 1e-3 * w).flatten(0, 2).all(0) for t, w in zip(tensors, water, strict=True)]
+    found = (~torch.stack(plain).all(0)).nonzero()
     first = int(found[0]) if len(found) else planes.box.shape[2]
     return min(max(first - 1, planes.rim), planes.box.shape[2] - 1)
 
