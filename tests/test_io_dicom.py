@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import sys
 import zipfile
@@ -315,6 +316,19 @@ def test_damaged_dicom_is_refused(tmp_path):
     (folder / "002").write_bytes(b"\0" * 128 + b"DICM" + b"\xff" * 200)
     with pytest.raises(ImageError, match=r"002|skipped"):
         io.read(folder)
+
+
+@pytest.mark.filterwarnings("ignore:.*:UserWarning:pydicom")
+def test_changed_bytes_give_an_image_or_a_sentence(tmp_path):
+    folder, random = series(tmp_path / "ct", range(3)), np.random.default_rng(0)
+    path = folder / "001"
+    whole = path.read_bytes()
+    for _ in range(60):
+        data = np.frombuffer(whole, np.uint8).copy()
+        data[random.integers(128, len(data) - 1, 3)] = random.integers(0, 256, 3)
+        path.write_bytes(data.tobytes())
+        with contextlib.suppress(ImageError):
+            io.read(folder)
 
 
 # --- tilt and uneven gaps, resampled ---

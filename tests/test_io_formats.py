@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import zlib
 
 import nrrd
@@ -143,7 +144,7 @@ def test_nrrd_that_claims_too_much_is_refused(tmp_path):
 
 def test_nrrd_garbage_is_refused(tmp_path):
     (tmp_path / "a.nrrd").write_bytes(b"NRRD000x\nnothing\n\n")
-    with pytest.raises(ImageError, match="not a NRRD file that can be read"):
+    with pytest.raises(ImageError, match="no NRRD header that can be read"):
         io.read(tmp_path / "a.nrrd")
 
 
@@ -189,7 +190,7 @@ def test_mhd_that_leaves_its_folder_is_refused(tmp_path, where):
         ({"DimSize": "4 5 6 2"}, r"DimSize \(4, 5, 6, 2\)"),
         ({"DimSize": "32767 32767 32767"}, "claims 70,"),
         ({"DimSize": "4 5 7"}, "claims 280 bytes"),
-        ({"DimSize": "4 five 6"}, "not a MetaImage that can be read"),
+        ({"DimSize": "4 five 6"}, "is damaged or not what its name says"),
         ({"BinaryData": "False"}, "as text"),
         ({"ElementSpacing": "1 nan 1"}, "affine must be a finite"),
     ],
@@ -211,3 +212,15 @@ def test_mha_garbage_is_refused(tmp_path):
     (tmp_path / "a.mha").write_bytes(b"\x00\x01" * 500)
     with pytest.raises(ImageError, match="no MetaImage header"):
         io.read(tmp_path / "a.mha")
+
+
+@pytest.mark.parametrize("save", [save_nrrd, save_mha])
+def test_changed_bytes_give_an_image_or_a_sentence(tmp_path, save):
+    path = save(tmp_path / ("a.nrrd" if save is save_nrrd else "a.mha"))
+    whole, random = path.read_bytes(), np.random.default_rng(0)
+    for _ in range(100):
+        data = np.frombuffer(whole, np.uint8).copy()
+        data[random.integers(0, len(data), 3)] = random.integers(0, 256, 3)
+        path.write_bytes(data.tobytes())
+        with contextlib.suppress(ImageError):
+            io.read(path)

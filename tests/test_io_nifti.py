@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import errno
 import gzip
 import os
@@ -267,7 +268,7 @@ def test_voxels_beyond_the_end_of_the_file_are_refused(tmp_path):
     [
         ("a.nii", b"", "an empty file"),
         ("a.nii", b"not a nifti at all" * 40, "does not begin with a NIfTI header"),
-        ("a.nii.gz", b"not a gzip at all" * 40, "not a NIfTI file that can be read"),
+        ("a.nii.gz", b"not a gzip at all" * 40, "is damaged or not what its name says"),
         ("a.txt", b"hello", "of an unknown kind: a DICOM folder, file or zip, or one of .nii"),
     ],
 )
@@ -275,6 +276,18 @@ def test_other_files_are_refused(tmp_path, name, content, sentence):
     (tmp_path / name).write_bytes(content)
     with pytest.raises(ImageError, match=sentence):
         io.read(tmp_path / name)
+
+
+@pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
+def test_changed_bytes_give_an_image_or_a_sentence(tmp_path, suffix):
+    path = save(tmp_path / f"a{suffix}", ramp())
+    whole, random = path.read_bytes(), np.random.default_rng(0)
+    for _ in range(100):
+        data = np.frombuffer(whole, np.uint8).copy()
+        data[random.integers(0, min(len(data), 400), 3)] = random.integers(0, 256, 3)
+        path.write_bytes(data.tobytes())
+        with contextlib.suppress(ImageError):
+            io.read(path)
 
 
 def test_a_missing_file_is_named(tmp_path):

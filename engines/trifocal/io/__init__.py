@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import gzip
+import struct
+import zipfile
+import zlib
 from pathlib import Path
+
+from nibabel.spatialimages import HeaderDataError
 
 from trifocal.image import Image, ImageError
 from trifocal.io.dicom import read_dicom
@@ -20,6 +26,24 @@ _READERS = {
     ".mha": read_metaimage,
     ".mhd": read_metaimage,
 }
+_DAMAGED = (
+    HeaderDataError,
+    ArithmeticError,
+    AttributeError,
+    EOFError,
+    LookupError,
+    NotImplementedError,
+    RecursionError,
+    StopIteration,
+    TypeError,
+    ValueError,
+    gzip.BadGzipFile,
+    struct.error,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+"""What the libraries raise on bytes that they do not expect (seen by changing bytes at random)."""
+
 _DICOM = (".dcm", ".dicom", ".ima", ".zip")
 
 
@@ -48,10 +72,16 @@ def read(path: Path | str, *, resample: bool = False) -> Image:
     if path.is_file() and path.stat().st_size == 0:
         msg = f"{path.name} is an empty file: copy or export it again"
         raise ImageError(msg)
-    if path.is_file() and suffix in _READERS:
-        return _READERS[suffix](path)
-    if path.is_dir() or suffix in _DICOM or _looks_like_dicom(path):
-        return read_dicom(path.resolve(), resample=resample)
+    try:
+        if path.is_file() and suffix in _READERS:
+            return _READERS[suffix](path)
+        if path.is_dir() or suffix in _DICOM or _looks_like_dicom(path):
+            return read_dicom(path.resolve(), resample=resample)
+    except ImageError:
+        raise
+    except _DAMAGED as error:
+        msg = f"{path.name} is damaged or not what its name says ({error}): copy or export it again"
+        raise ImageError(msg) from error
     msg = (
         f"{path.name} is of an unknown kind: a DICOM folder, file or zip, or one of {', '.join(_READERS)}"
         " was expected; convert it to one of these"

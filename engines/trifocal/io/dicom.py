@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from pydicom.dataset import Dataset
 from pydicom.uid import CTImageStorage, EnhancedCTImageStorage
 
 from trifocal.image import Image, ImageError
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
+    from pydicom.dataset import Dataset
 
 _DEFLATED = b"1.2.840.10008.1.2.1.99"
 _CT_CLASSES = (CTImageStorage, EnhancedCTImageStorage)
@@ -137,7 +137,7 @@ def _planes(number: int, file: _File) -> list[Plane]:
             msg = f"{name} has {frames} frames but a geometry for {len(groups)}: export the series again"
             raise ImageError(msg)
         return [_plane((number, f), file, [*groups[f : f + 1], *shared, header]) for f in range(frames)]
-    except (ValueError, TypeError, AttributeError, IndexError) as error:
+    except (ValueError, TypeError, AttributeError, IndexError, NotImplementedError) as error:
         if isinstance(error, ImageError):
             raise
         msg = f"the header of {name} cannot be understood ({error}): export it again"

@@ -8,13 +8,14 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from trifocal.image import ImageError
 from trifocal.io.checks import LPS_TO_RAS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+    from numpy.typing import NDArray
 
 _DRIFT_MM = 0.1  # sideways rounding of positions that is not a tilt ...
 _DRIFT_SLOPE = 5e-4  # ... and of orientations: 0.03 deg over the length of the stack

@@ -38,16 +38,10 @@ def read_metaimage(path: Path) -> Image:
     Raises:
         ImageError: If it is truncated, not a volume of real numbers, or does not say where it lies.
     """
-    try:
-        with path.open("rb") as file:
-            head = file.read(_HEADER_LIMIT)
-        header, start = _parse(path.name, head)
-        return _read(path, header, start)
-    except ImageError:
-        raise
-    except (ValueError, KeyError, zlib.error) as error:
-        msg = f"{path.name} is not a MetaImage that can be read ({error}): export it again"
-        raise ImageError(msg) from error
+    with path.open("rb") as file:
+        head = file.read(_HEADER_LIMIT)
+    header, start = _parse(path.name, head)
+    return _read(path, header, start)
 
 
 def _parse(name: str, head: bytes) -> tuple[dict[str, str], int]:

@@ -10,7 +10,6 @@ from typing import IO, TYPE_CHECKING, Any, cast
 import nibabel as nib
 import numpy as np
 from nibabel.nifti1 import Nifti1Extension
-from nibabel.spatialimages import HeaderDataError
 
 from trifocal import RESEARCH_USE_ONLY
 from trifocal.files import atomic_file
@@ -36,14 +35,8 @@ def read_nifti(path: Path) -> Image:
     Raises:
         ImageError: If the file is truncated, not one volume of real numbers, or does not say where it lies.
     """
-    try:
-        with _open(path) as file:
-            return _read(path, file)
-    except ImageError:
-        raise
-    except (HeaderDataError, ValueError, TypeError, EOFError, OverflowError, OSError) as error:
-        msg = f"{path.name} is not a NIfTI file that can be read ({error}): copy or export it again"
-        raise ImageError(msg) from error
+    with _open(path) as file:
+        return _read(path, file)
 
 
 def _open(path: Path) -> IO[bytes]:

@@ -43,15 +43,13 @@ def read_nrrd(path: Path) -> Image:
     Raises:
         ImageError: If it is truncated, not a volume of real numbers, or does not say where it lies.
     """
-    try:
-        with path.open("rb") as file:
+    with path.open("rb") as file:
+        try:
             header = nrrd.read_header(file)
-            return _read(path, header, file)
-    except ImageError:
-        raise
-    except (NRRDError, ValueError, TypeError, KeyError, IndexError, StopIteration) as error:
-        msg = f"{path.name} is not a NRRD file that can be read ({error}): export it again"
-        raise ImageError(msg) from error
+        except NRRDError as error:
+            msg = f"{path.name} has no NRRD header that can be read ({error}): export it again"
+            raise ImageError(msg) from error
+        return _read(path, header, file)
 
 
 def _read(path: Path, header: Any, file: IO[bytes]) -> Image:

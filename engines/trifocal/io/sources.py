@@ -5,15 +5,17 @@ from __future__ import annotations
 import os
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 from trifocal.image import ImageError
 from trifocal.io.checks import DEFLATE_RATIO, check_memory
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
 
 FILE_LIMIT = 20_000
 """Most files looked at in a folder or a zip: more is a disk, not a series."""
