@@ -6,7 +6,11 @@ from trifocal.image import Image
 
 
 def shell_ct(
-    radii_mm=(90.0, 84.0, 78.0), hu=(40.0, 1200.0, 35.0), spacing_mm=3.0, centre_mm=(0.0, 0.0, 0.0), flip=False
+    radii_mm=(90.0, 84.0, 78.0),
+    hu=(40.0, 1200.0, 35.0),
+    spacing_mm=3.0,
+    centre_mm=(0.0, 0.0, 0.0),
+    flip=False,
 ):
     """A spherical head: scalp, skull and brain by their outer radii, in air; (i, j, k) in HU.
 

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 import torch
-from heads import shell_ct
 
+from heads import shell_ct
 from trifocal.focus import placement
 from trifocal.focus.box import Box
 from trifocal.focus.head import Head

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -10,12 +12,17 @@ import torch
 from trifocal.focus.acoustics import Medium, medium_from_hu
 from trifocal.focus.analysis import beyond_near_skull
 from trifocal.focus.angular_spectrum import march
+from trifocal.focus.benchmark import compare_itrusst
 from trifocal.focus.box import Box
 from trifocal.focus.freefield import free_field, oneil, rayleigh
 from trifocal.focus.metrics import FieldErrors, field_errors
 from trifocal.focus.solver import solve
 from trifocal.focus.transducer import PRESETS, Bowl
 from trifocal.predictor import Progress, silent
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
 
 SMALL = Bowl(30.0, 30.0, 250e3)
 
@@ -132,3 +139,45 @@ def has_in_water() -> float:
     exact = free_field(bowl).amplitude(torch.stack(grid, -1))
     beyond = torch.from_numpy(box.axis_mm(2)) > bowl.depth_mm + 2
     return float((field - exact)[..., beyond].norm() / exact[..., beyond].norm())
+
+
+def run_checks(reference: Path | None = None, *, progress: Progress = silent) -> Iterator[Check]:
+    """Measure one figure after the other; the bounds are those that the tests keep too.
+
+    Args:
+        reference: The ITRUSST BM4-SC1 field of the code STRIDE (npz), if there; adds its four figures.
+        progress: Told while the solver runs.
+
+    Yields:
+        Checks, as soon as each is known.
+    """
+    yield _timed("free field: table against O'Neil on the axis", free_field_on_axis, 0.01)
+    yield _timed("free field: table against the Rayleigh integral", free_field_off_axis, 0.01)
+    start = time.perf_counter()
+    errors = [solver_on_axis(points, progress) for points in (6.0, 12.0)]
+    seconds = time.perf_counter() - start
+    yield Check("solver in water: peak on the axis, 6 points a wavelength", errors[0][0], 0.01, "", seconds)
+    yield Check("solver in water: rel L2 on the axis, 6 points a wavelength", errors[0][1], 0.02, "")
+    yield Check("solver in water: rel L2 on the axis, 12 points a wavelength", errors[1][1], 0.01, "")
+    yield _timed("hybrid angular spectrum in water: rel L2 against the free field", has_in_water, 0.03)
+    start = time.perf_counter()
+    has = has_against_solver(progress)
+    seconds = time.perf_counter() - start
+    yield Check(
+        "hybrid angular spectrum against solver, skull: centroid", has.centroid_error_mm, 2.5, "mm", seconds
+    )
+    yield Check("hybrid angular spectrum against solver, skull: shape L2", has.shape_l2, 0.2, "")
+    yield Check("hybrid angular spectrum against solver, skull: peak", abs(has.peak_error), 0.2, "")
+    if reference is not None:
+        start = time.perf_counter()
+        found = compare_itrusst(reference, progress)
+        seconds = time.perf_counter() - start
+        for name, value, bound, unit in found:
+            yield Check(f"ITRUSST BM4-SC1, solver against STRIDE: {name}", value, bound, unit, seconds)
+            seconds = 0.0
+
+
+def _timed(name: str, measure: Callable[[], float], bound: float) -> Check:
+    start = time.perf_counter()
+    value = measure()
+    return Check(name, value, bound, "", time.perf_counter() - start)
