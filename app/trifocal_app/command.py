@@ -58,6 +58,9 @@ class App:
         from trifocal.focus.placement import aim, first_target
         from trifocal.focus.predictor import FocusInput, FocusPredictor
         from trifocal.focus.transducer import PRESETS
+
+        if sys.platform == "linux":  # VTK would look for an X server first, and complain
+            os.environ.setdefault("VTK_DEFAULT_OPENGL_WINDOW", "vtkEGLRenderWindow")
         from trifocal_app.scene import draw_scene_3d
 
         head = Head.from_image(self._ct())

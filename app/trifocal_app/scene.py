@@ -28,7 +28,9 @@ def draw_scene_3d(prediction: FocusPrediction, path: Path | str) -> None:
     plotter = pv.Plotter(off_screen=True, window_size=[1200, 900])
     plotter.set_background("black")
     head, pose = prediction.inputs.head, prediction.inputs.pose
-    plotter.add_mesh(_surface(*skull_mesh(head, 60_000)), color="#c8c8c8", opacity=0.35, smooth_shading=True)
+    plotter.add_mesh(
+        _surface(*skull_mesh(head, 60_000)), color="#f0f0f0", opacity=0.35, ambient=0.35, smooth_shading=True
+    )
     vertices, faces = bowl_mesh(prediction.inputs.bowl)
     plotter.add_mesh(_surface(pose.to_world(vertices), faces), color="#e03030")
     for level, opacity in SHELLS:
@@ -36,7 +38,7 @@ def draw_scene_3d(prediction: FocusPrediction, path: Path | str) -> None:
         if shell.n_points:
             plotter.add_mesh(shell, color="#3070ff", opacity=opacity)
     if prediction.inputs.target_mm is not None:
-        plotter.add_mesh(pv.Sphere(2.0, prediction.inputs.target_mm), color="#50ff50")
+        plotter.add_mesh(pv.Sphere(radius=2.0, center=prediction.inputs.target_mm), color="#50ff50")
     found = prediction.figures
     plotter.add_text(
         f"{prediction.engine}: peak {found.peak_pa / 1e3:.0f} kPa, transmission {found.transmission:.2f}",
