@@ -46,10 +46,9 @@ def regrid(
     low, high = _extent(stack, axes)
     shape = tuple(int(n) for n in np.floor((high - low) / spacing + 1e-6) + 1)
     check_memory(name, 2 * volume.itemsize * int(np.prod(shape)))
-    layers = np.full(shape[::-1], AIR_HU, volume.dtype)  # (k, j, i)
-    source = np.maximum(volume, volume.dtype.type(AIR_HU))
+    layers, source = np.full(shape[::-1], AIR_HU, volume.dtype), np.maximum(volume, volume.dtype.type(AIR_HU))
     across = low[1] + spacing[1] * np.arange(shape[1])
-    for k, layer in enumerate(layers):
+    for k, layer in enumerate(layers):  # (k, j, i)
         # a point is across[j] * axes[1] + along * axes[2] + any of axes[0], which is the slices' row
         points = across[:, None] * axes[:, 1] + (low[2] + spacing[2] * k) * axes[:, 2]
         _fill(layer, points, low[0], source, stack)
