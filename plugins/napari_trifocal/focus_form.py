@@ -1,0 +1,193 @@
+"""What the focus widget shows: every control, bound to a session."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import Qt, Signal
+from qtpy.QtWidgets import QCheckBox, QComboBox, QFileDialog, QLabel, QProgressBar, QPushButton, QWidget
+from superqt.utils import signals_blocked
+
+from napari_trifocal.focus_panels import Heading, PlacingPanel, ReadoutPanel, column, form, row
+from napari_trifocal.focus_session import ENGINES
+from napari_trifocal.layers import COLOURS, VIEWS
+from trifocal import RESEARCH_USE_ONLY
+from trifocal.focus.transducer import PRESETS
+
+if TYPE_CHECKING:
+    from napari.layers import Layer
+
+    from napari_trifocal.focus_jobs import Answer
+    from napari_trifocal.focus_session import FocusSession, Message
+
+DEVICES = ("auto", "cpu", "cuda")
+FROM_FILE = "from a JSON file..."
+
+
+class FocusForm(QWidget):
+    """Controls and read-outs. What needs the viewer is passed on as a signal."""
+
+    open_file = Signal()
+    open_folder = Signal()
+    layer_chosen = Signal(object)
+    view_chosen = Signal(str)
+    save = Signal()
+    copy = Signal()
+
+    def __init__(self, session: FocusSession) -> None:
+        super().__init__()
+        self._session = session
+        self._layers: list[Layer] = []
+        self.placing, self.readout = PlacingPanel(), ReadoutPanel()
+        self._make_head()
+        self._make_engine()
+        self._make_state()
+        self._arrange()
+        self._connect()
+
+    def show_layers(self, layers: list[Layer], chosen: Layer | None = None) -> None:
+        """Offer these image layers as CTs."""
+        self._layers = layers
+        with signals_blocked(self.layer):
+            self.layer.clear()
+            self.layer.addItem("choose an image layer")
+            self.layer.addItems([layer.name for layer in layers])
+            self.layer.setCurrentIndex(layers.index(chosen) + 1 if chosen in layers else 0)
+
+    def _on_session_placed(self) -> None:
+        session = self._session
+        history = session.history
+        self.placing.show_placing(session.placing, can_undo=history.can_undo, can_redo=history.can_redo)
+        self._show_coupling(session.coupling)
+
+    def _on_session_bowl_changed(self) -> None:
+        bowl, name = self._session.bowl, self._session.bowl_name
+        with signals_blocked(self.bowl):
+            if self.bowl.findText(name) < 0:
+                self.bowl.insertItem(self.bowl.count() - 1, name)
+            self.bowl.setCurrentText(name)
+        self.bowl_text.setText(
+            f"radius {bowl.radius_of_curvature_mm:g} mm, aperture {bowl.aperture_mm:g} mm, "
+            f"{bowl.frequency_hz / 1e3:g} kHz"
+        )
+
+    def _on_session_predicted(self, answer: Answer) -> None:
+        self.readout.show_prediction(answer.prediction, preview=answer.order.preview)
+
+    def _on_session_said(self, message: Message) -> None:
+        self.message.setText(message.text)
+        self.message.setStyleSheet(f"color: {COLOURS['uncoupled']};" if message.is_error else "")
+
+    def _on_session_progress(self, fraction: float, what: str) -> None:
+        if self._session.dragging:
+            return  # twenty repaints a second for jobs of a tenth of a second
+        self.bar.setValue(int(100 * fraction) if fraction < 1 else 0)
+        self.bar.setFormat(what if fraction < 1 else "")
+        self.cancel.setEnabled(fraction < 1)
+
+    def _on_bowl_activated(self) -> None:
+        name = self.bowl.currentText()
+        if name == FROM_FILE:
+            name, _ = QFileDialog.getOpenFileName(self, "Open a bowl", filter="Bowl (*.json)")
+        if not name or not self._session.set_bowl(name):
+            self._on_session_bowl_changed()
+
+    def _show_coupling(self, problem: str | None) -> None:
+        self.coupling.setText("coupled" if problem is None else problem)
+        self.coupling.setStyleSheet(
+            "" if problem is None else f"color: {COLOURS['uncoupled']}; font-weight: bold;"
+        )
+
+    def _make_head(self) -> None:
+        self.layer = QComboBox()
+        self.layer.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        self.layer.activated.connect(lambda i: i and self.layer_chosen.emit(self._layers[i - 1]))
+        self.file, self.folder = QPushButton("Open file..."), QPushButton("Open folder...")
+        self.file.clicked.connect(self.open_file)
+        self.folder.clicked.connect(self.open_folder)
+        self.resample = QCheckBox("resample a tilted or uneven series")
+        self.bowl = QComboBox()
+        self.bowl.addItems([*PRESETS, FROM_FILE])
+        self.bowl.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        self.bowl.activated.connect(self._on_bowl_activated)
+        self.bowl_text = _text()
+
+    def _make_engine(self) -> None:
+        self.engine, self.device = QComboBox(), QComboBox()
+        self.engine.addItems(ENGINES)
+        self.engine.setToolTip("has: hybrid angular spectrum march through the skull; free-field: water only")
+        self.device.addItems(DEVICES)
+        self.device.setCurrentText(self._session.device)
+        for box in (self.engine, self.device):
+            box.activated.connect(
+                lambda _: self._session.set_engine(self.engine.currentText(), self.device.currentText())
+            )
+
+    def _make_state(self) -> None:
+        self.notice = QLabel(f"<b>{RESEARCH_USE_ONLY}</b>")
+        self.notice.setWordWrap(True)
+        self.notice.setAlignment(Qt.AlignmentFlag.AlignCenter)
+        self.coupling, self.message = _text(), _text()
+        self.message.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self.message.setText("Open a head CT, or choose an image layer.")
+        self.bar = QProgressBar()
+        self.cancel = QPushButton("Cancel")
+        self.cancel.setEnabled(False)
+        self.views = [QPushButton(name) for name in VIEWS]
+        for button, name in zip(self.views, VIEWS, strict=True):
+            button.clicked.connect(lambda _, name=name: self.view_chosen.emit(name))
+        self.save_button, self.copy_button = QPushButton("Save..."), QPushButton("Copy as command")
+        self.save_button.clicked.connect(self.save)
+        self.copy_button.clicked.connect(self.copy)
+
+    def _arrange(self) -> None:
+        controls = QWidget()
+        rows = form(controls)
+        rows.addRow("CT", self.layer)
+        rows.addRow("", row(self.file, self.folder))
+        rows.addRow("", self.resample)
+        rows.addRow("bowl", self.bowl)
+        rows.addRow("", self.bowl_text)
+        rows.addRow("engine", row(self.engine, self.device))
+        layout = column(
+            self,
+            self.notice,
+            Heading("Head, bowl, engine"),
+            controls,
+            Heading("Placement: drag the bowl, tilt it with Shift"),
+            self.placing,
+            self.coupling,
+            Heading("Focus"),
+            self.readout,
+            row(*self.views),
+            row(self.save_button, self.copy_button),
+            row(self.bar, self.cancel),
+            self.message,
+        )
+        layout.addStretch(1)
+
+    def _connect(self) -> None:
+        session, placing = self._session, self.placing
+        session.placed.connect(self._on_session_placed)
+        session.bowl_changed.connect(self._on_session_bowl_changed)
+        session.predicted.connect(self._on_session_predicted)
+        session.said.connect(self._on_session_said)
+        session.progress.connect(self._on_session_progress)
+        self.cancel.clicked.connect(session.cancel)
+        placing.axis_chosen.connect(session.set_axis)
+        placing.standoff_chosen.connect(session.set_standoff)
+        placing.pose_typed.connect(session.set_pose)
+        placing.target_typed.connect(self._on_target_typed)
+        placing.undo.connect(session.undo)
+        placing.redo.connect(session.redo)
+        self._on_session_bowl_changed()
+
+    def _on_target_typed(self, target_mm: object) -> None:
+        if not self._session.set_target(target_mm):
+            self._on_session_placed()  # the fields go back to the target that holds
+
+
+def _text() -> QLabel:
+    label = QLabel("")
+    label.setWordWrap(True)
+    return label

@@ -1,0 +1,239 @@
+"""The focus widget: drag an ultrasound bowl over a head and watch where it focuses."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from napari.layers import Image as Volume
+from qtpy.QtCore import QEventLoop, QObject, Qt, Signal
+from qtpy.QtGui import QKeySequence, QShortcut
+from qtpy.QtWidgets import QApplication, QFileDialog, QScrollArea, QVBoxLayout, QWidget
+
+from napari_trifocal.focus_drag import FocusDrag
+from napari_trifocal.focus_form import FocusForm
+from napari_trifocal.focus_jobs import Source, command_line, save
+from napari_trifocal.focus_scene import FocusScene
+from napari_trifocal.focus_session import FocusSession, Message
+from napari_trifocal.layers import BOWL, CLOUD, CT, SLICES
+from napari_trifocal.reader import SUFFIXES
+from napari_trifocal.settings import cache_folder, default_device
+from napari_trifocal.writer import layer_image
+from trifocal.image import Image
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from napari.layers import Layer
+    from napari.viewer import Viewer
+
+    from napari_trifocal.focus_jobs import Answer
+    from trifocal.focus.pose import Pose
+
+OPEN_FILTER = f"Head CT ({' '.join('*' + s for s in SUFFIXES)});;All files (*)"
+
+
+class _Interface(QObject):
+    """Brings calls from other threads to the interface thread."""
+
+    call = Signal(object)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.call.connect(self._on_call, Qt.ConnectionType.QueuedConnection)
+
+    def _on_call(self, function: Callable[[], None]) -> None:
+        function()
+
+
+class FocusWidget(QWidget):
+    """Dock widget of a napari viewer.
+
+    Args:
+        napari_viewer: The viewer that it belongs to.
+
+    Attributes:
+        session: Head, bowl, pose, target, predictions; without Qt.
+        scene: The layers.
+    """
+
+    def __init__(self, napari_viewer: Viewer) -> None:
+        super().__init__()
+        self._viewer = napari_viewer
+        interface = _Interface()
+        self.session = FocusSession(interface.call.emit, default_device())
+        self.scene = FocusScene(napari_viewer)
+        self._drag = FocusDrag(napari_viewer, self.session)
+        self._adopting: Layer | None = None
+        self.form = FocusForm(self.session)
+        self._arrange()
+        self._connect_session()
+        self._connect_form()
+        self._bind_keys()
+        self._on_viewer_layers()
+        napari_viewer.layers.events.inserted.connect(self._on_viewer_layers)
+        napari_viewer.layers.events.removed.connect(self._on_viewer_layers)
+        session = self.session
+        self.destroyed.connect(lambda: (session.close(), interface.deleteLater()))
+
+    def load(self, source: str | Path | Image | Layer, *, resample: bool = False) -> None:
+        """Open a head CT: a path, an image, or an image layer of the viewer. Returns at once; see `wait`."""
+        self._adopting = None
+        if isinstance(source, Image):
+            loaded = Source(image=source, label=str(source.notes.get("source") or "CT"))
+        elif isinstance(source, str | Path):
+            loaded = Source(path=Path(source), resample=resample)
+        else:
+            self._adopting = source
+            path = source.source.path
+            image = layer_image(source.data, source.as_layer_data_tuple()[1])
+            loaded = Source(None if path is None else Path(path), image, label=source.name)
+        self.session.load(loaded)
+
+    def set_pose(self, pose: Pose) -> None:
+        """Put the bowl into a pose."""
+        self.session.set_pose(pose)
+
+    def set_view(self, name: str) -> None:
+        """Choose "3-D", "axial", "coronal" or "sagittal"."""
+        self.scene.look(name, self.session.target_mm, self.session.pose)
+
+    def save(self, folder: str | Path) -> None:
+        """Write field, figures, pose, pictures and provenance to a folder. Returns at once; see `wait`."""
+        order, answer = self.session.order(), self.session.answer
+        if order is None:
+            self.session.say("open a head CT first: there is nothing to save", is_error=True)
+            return
+        fits = answer is not None and not answer.order.preview and answer.order.pose is order.pose
+        prediction = answer.prediction if fits and not self.session.dragging else None
+        picture = np.asarray(self._viewer.screenshot(canvas_only=False, flash=False))
+        self.session.run_saving(
+            lambda report: save(order, prediction, Path(folder), picture, report),
+            lambda path: self.session.say(f"saved to {path}"),
+        )
+
+    def copy_command(self) -> None:
+        """Copy the command that repeats the prediction to the clipboard. Returns at once; see `wait`."""
+        order, source, bowl = self.session.order(), self.session.source, self.session.bowl_name
+        if order is None or source is None:
+            self.session.say("open a head CT first: there is nothing to repeat", is_error=True)
+            return
+        folder = cache_folder()
+        self.session.run_saving(lambda _: command_line(order, source, bowl, folder), self._on_command)
+
+    def wait(self, timeout: float = 60.0) -> bool:
+        """Let the window live until nothing is being computed any more; False if that takes too long."""
+        end = time.monotonic() + timeout
+        while self.session.busy:
+            if time.monotonic() > end:
+                return False
+            QApplication.processEvents(QEventLoop.ProcessEventsFlag.AllEvents, 20)
+        return True
+
+    def closeEvent(self, event: Any) -> None:  # noqa: N802 - Qt's name
+        """Stop the threads and let go of the viewer."""
+        self._release()
+        super().closeEvent(event)
+
+    def _release(self) -> None:
+        self.session.close()
+        self._drag.close()
+        self.scene.close()
+        self._viewer.layers.events.inserted.disconnect(self._on_viewer_layers)
+        self._viewer.layers.events.removed.disconnect(self._on_viewer_layers)
+        for key in ("Control-Z", "Control-Shift-Z", "T"):
+            self._viewer.bind_key(key, None, overwrite=True)
+
+    def _on_session_loaded(self, layers: list[Any]) -> None:
+        adopted = self._adopting if self._adopting in self._viewer.layers else None
+        self._adopting = None
+        self.scene.show_head(layers, adopted)
+        self._on_viewer_layers()
+        self.form.readout.show_nothing()
+
+    def _on_session_placed(self) -> None:
+        session = self.session
+        first = self.scene.layer(BOWL) is None
+        self.scene.show_bowl(session.bowl, session.pose, session.coupling)
+        self.scene.show_target(session.target_mm)
+        if first:
+            self.set_view("3-D")
+
+    def _on_session_bowl_changed(self) -> None:
+        self.scene.drop(BOWL)
+        if self.session.pose is not None:
+            self.scene.show_bowl(self.session.bowl, self.session.pose, self.session.coupling)
+
+    def _on_session_predicted(self, answer: Answer) -> None:
+        for layer in answer.layers:
+            self.scene.show(layer)
+        self.scene.hide(CLOUD, hidden=answer.order.preview)
+        self.scene.hide(SLICES, hidden=answer.order.preview)
+
+    def _on_command(self, line: str) -> None:
+        QApplication.clipboard().setText(line)
+        self.session.say(f"copied: {line}")
+
+    def _on_viewer_layers(self, _: object = None) -> None:
+        volumes = [layer for layer in self._viewer.layers if isinstance(layer, Volume) and layer.ndim == 3]
+        own = (self.scene.layer(CLOUD), self.scene.layer(SLICES))
+        self.form.show_layers([layer for layer in volumes if layer not in own], self.scene.layer(CT))
+
+    def _on_form_open(self, *, folder: bool) -> None:
+        if folder:
+            path = QFileDialog.getExistingDirectory(self, "Open a DICOM folder")
+        else:
+            path, _ = QFileDialog.getOpenFileName(self, "Open a head CT", filter=OPEN_FILTER)
+        if path:
+            self.load(path, resample=self.form.resample.isChecked())
+
+    def _on_form_save(self) -> None:
+        folder = QFileDialog.getExistingDirectory(self, "Save to a folder")
+        if folder:
+            self.save(folder)
+
+    def _target_from_cursor(self, _: object = None) -> None:
+        if self._viewer.dims.ndisplay == 3:
+            self.session.say("the cursor has a depth in slice views only: choose one first", is_error=True)
+        elif len(self._viewer.cursor.position) == 3:
+            self.session.set_target(self._viewer.cursor.position)
+
+    def _connect_session(self) -> None:
+        self.session.loaded.connect(self._on_session_loaded)
+        self.session.placed.connect(self._on_session_placed)
+        self.session.bowl_changed.connect(self._on_session_bowl_changed)
+        self.session.predicted.connect(self._on_session_predicted)
+
+    def _connect_form(self) -> None:
+        form = self.form
+        form.open_file.connect(lambda: self._on_form_open(folder=False))
+        form.open_folder.connect(lambda: self._on_form_open(folder=True))
+        form.layer_chosen.connect(self.load)
+        form.view_chosen.connect(self.set_view)
+        form.save.connect(self._on_form_save)
+        form.copy.connect(self.copy_command)
+        form.placing.target_from_cursor.connect(self._target_from_cursor)
+
+    def _bind_keys(self) -> None:
+        for key, act in (("Z", self.session.undo), ("Shift-Z", self.session.redo)):
+            self._viewer.bind_key(f"Control-{key}", lambda _, act=act: act(), overwrite=True)
+            shortcut = QShortcut(QKeySequence(f"Ctrl+{key.replace('-', '+')}"), self)
+            shortcut.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
+            shortcut.activated.connect(act)
+        self._viewer.bind_key("T", self._target_from_cursor, overwrite=True)
+
+    def _arrange(self) -> None:
+        area = QScrollArea()
+        area.setWidgetResizable(True)
+        area.setFrameShape(QScrollArea.Shape.NoFrame)
+        area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        area.setWidget(self.form)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(area)
+        self.setMinimumWidth(self.form.minimumSizeHint().width() + 24)
+
+
+__all__ = ["FocusWidget", "Message"]

@@ -1,0 +1,215 @@
+"""Results as napari layer data. The only place that knows napari's axes; imports no GUI.
+
+World axes are napari's axes: axis 0 is R, 1 is A and 2 is S, in millimetres, so that coordinates read as they
+are. How they lie on the canvas is said by `VIEWS`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import singledispatch
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_trifocal.meshes import bowl_mesh, shell_mesh, skull_mesh, spot_range
+from trifocal.focus.head import Head, regular_grid
+from trifocal.focus.predictor import FocusPrediction
+from trifocal.image import Image
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+    from trifocal.focus.pose import Pose
+    from trifocal.focus.transducer import Bowl
+
+    LayerData = tuple[Any, dict[str, Any], str]
+
+CT, SKULL, BOWL, TARGET = "CT", "Skull", "Bowl", "Target"
+SLICES, CLOUD, SHELL = "Pressure on slices (kPa)", "Focal cloud (kPa)", "-6 dB shell"
+COLOURS = {SKULL: "#f2eee6", BOWL: "#e02020", "uncoupled": "#ff9010", SHELL: "#2f7bff", TARGET: "#40e060"}
+MOST_CLOUD_VOXELS = 48  # along an edge: what a volume costs without a GPU is its rays' steps
+CLOUD_LEVEL = 0.25  # of the peak, -12 dB: where the cloud ends
+CLOUD_COLOURS = [[0.0, 0.05, 0.3, 0.0], [0.1, 0.35, 1.0, 0.5], [0.6, 0.85, 1.0, 1.0]]
+WORLD = {"units": ("mm", "mm", "mm"), "axis_labels": ("R", "A", "S")}
+
+
+@dataclass(frozen=True)
+class View:
+    """How the world lies on the canvas.
+
+    Attributes:
+        order: World axes along depth, vertical and horizontal (napari's `dims.order`).
+        orientation: Where each of them points (napari's `camera.orientation`); always right-handed, so that
+            left is never shown as right. The 3-D view keeps the world's own order: napari draws surfaces at
+            the wrong place in any other.
+        ndisplay: 2 for slices, 3 for the scene.
+    """
+
+    order: tuple[int, int, int]
+    orientation: tuple[str, str, str]
+    ndisplay: int = 2
+
+
+VIEWS = {
+    "3-D": View((0, 1, 2), ("towards", "down", "right"), 3),
+    "axial": View((2, 1, 0), ("towards", "up", "right")),
+    "coronal": View((1, 2, 0), ("away", "up", "right")),
+    "sagittal": View((0, 2, 1), ("towards", "up", "right")),
+}
+"""Neurological convention: the patient's left is on the left."""
+
+
+@singledispatch
+def to_layers(result: Any, *, name: str = "") -> list[LayerData]:
+    """Turn a result into napari layer data: (data, attributes, kind) for each layer.
+
+    Raises:
+        TypeError: If nothing is known of such a result.
+    """
+    msg = f"no layers are known for a {type(result).__name__}"
+    raise TypeError(msg)
+
+
+@to_layers.register(Image)
+def _(image: Image, *, name: str = CT) -> list[LayerData]:
+    shown = upright(image)
+    metadata = {"trifocal_image": image, "trifocal_affine": shown.affine, "trifocal_array": shown.array}
+    metadata |= {"unit": image.unit, **image.notes}
+    if not image.is_axis_aligned:
+        name = f"{name} (resampled: its axes are oblique)"
+    attributes = {"name": name, "affine": shown.affine, "colormap": "gray", "metadata": metadata, **WORLD}
+    if image.unit == "HU":
+        attributes["contrast_limits"] = (-200.0, 1500.0)
+    return [(shown.array, attributes, "image")]
+
+
+@to_layers.register(Head)
+def _(head: Head, *, name: str = CT) -> list[LayerData]:
+    look = {"name": SKULL, "colormap": COLOURS[SKULL], "shading": "smooth", "opacity": 0.4}
+    return [*to_layers(head.ct, name=name), (_surface(skull_mesh(head)), look | WORLD, "surface")]
+
+
+@to_layers.register(FocusPrediction)
+def _(prediction: FocusPrediction, *, name: str = "") -> list[LayerData]:
+    inputs = prediction.inputs
+    layers = [slices_layer(prediction), cloud_layer(prediction), shell_layer(prediction)]
+    layers.append(bowl_layer(inputs.bowl, inputs.pose))
+    if inputs.target_mm is not None:
+        layers.append(target_layer(inputs.target_mm))
+    return layers
+
+
+def shell_layer(prediction: FocusPrediction) -> LayerData:
+    """The -6 dB surface in blue."""
+    look = {"name": SHELL, "colormap": COLOURS[SHELL], "shading": "smooth", "opacity": 0.75}
+    return _surface(shell_mesh(prediction)), look | WORLD, "surface"
+
+
+def cloud_layer(prediction: FocusPrediction) -> LayerData:
+    """The field around the focus as a volume for the 3-D view, without its box's rotation.
+
+    napari slices hidden layers too, and warns of each that is rotated as soon as it goes to 2-D.
+    """
+    start, stop = spot_range(prediction, CLOUD_LEVEL)
+    corners = np.array(np.meshgrid(*np.stack([start, stop - 1]).T, indexing="ij")).reshape(3, -1).T
+    world = prediction.pressure.index_to_world(corners)
+    low, size = world.min(0), np.ptp(world, axis=0)
+    spacing = max(prediction.box.spacing_mm, float(size.max()) / (MOST_CLOUD_VOXELS - 1))
+    affine = np.diag([spacing] * 3 + [1.0])
+    affine[:3, 3] = low
+    n_i, n_j, n_k = (int(n) + 1 for n in np.ceil(size / spacing))
+    field = replace(prediction.pressure, array=np.where(prediction.region, prediction.pressure.array, 0))
+    peak = prediction.figures.peak_pa / 1e3
+    look = {
+        "name": CLOUD,
+        "affine": affine,
+        "colormap": {"colors": CLOUD_COLOURS, "name": "focal blue"},
+        "contrast_limits": (CLOUD_LEVEL * peak, peak),
+        "rendering": "attenuated_mip",
+        "attenuation": 0.3,
+        "blending": "additive",
+    }
+    return field.resample(affine, (n_i, n_j, n_k)).array / 1e3, look | WORLD, "image"
+
+
+def slices_layer(prediction: FocusPrediction) -> LayerData:
+    """The field resampled onto the CT's grid and cropped to the box: for the slice views."""
+    ct = upright(prediction.inputs.head.ct)
+    field = prediction.pressure
+    last = np.array(field.shape) - 1
+    corners = np.array(np.meshgrid(*[(0, n) for n in last], indexing="ij")).reshape(3, -1).T
+    index = ct.world_to_index(field.index_to_world(corners))
+    start, stop = np.floor(index.min(0)).astype(int), np.ceil(index.max(0)).astype(int) + 1
+    affine = ct.affine.copy()
+    affine[:3, 3] = ct.index_to_world(start)
+    n_i, n_j, n_k = (int(n) for n in stop - start)
+    shown = field.resample(affine, (n_i, n_j, n_k))
+    peak = prediction.figures.peak_pa / 1e3
+    look = {
+        "name": SLICES,
+        "affine": affine,
+        "colormap": "inferno",
+        "contrast_limits": (0.0, peak),
+        "blending": "additive",
+        "opacity": 0.8,
+        "interpolation2d": "linear",
+        "metadata": {"unit": "kPa"},
+    }
+    return shown.array / 1e3, look | WORLD, "image"
+
+
+def bowl_layer(bowl: Bowl, pose: Pose, problem: str | None = None) -> LayerData:
+    """The bowl with its beam axis and geometric focus in red; orange if it does not couple."""
+    look = {"name": BOWL, "colormap": bowl_colour(problem), "shading": "smooth"}
+    return _surface((bowl_vertices(bowl, pose), bowl_mesh(bowl)[1])), look | WORLD, "surface"
+
+
+def bowl_vertices(bowl: Bowl, pose: Pose) -> NDArray[np.float32]:
+    """Vertices (n, 3) of the bowl's surface in the world."""
+    return pose.to_world(bowl_mesh(bowl)[0]).astype(np.float32)
+
+
+def bowl_colour(problem: str | None) -> str:
+    """Colour of a bowl with a coupling problem or without."""
+    return COLOURS[BOWL] if problem is None else COLOURS["uncoupled"]
+
+
+def target_layer(target_mm: ArrayLike) -> LayerData:
+    """The target as a ball of its own colour."""
+    look = {"name": TARGET, "size": 6.0, "face_color": COLOURS[TARGET], "border_color": "white"}
+    look |= {"shading": "spherical", "border_width": 0.0}
+    look |= {"projection_mode": "all", "blending": "translucent_no_depth"}
+    return np.asarray(target_mm, float)[None], look | WORLD, "points"
+
+
+def upright(image: Image) -> Image:
+    """The image with its array along R, A and S, by views of it; an oblique one is resampled."""
+    if not image.is_axis_aligned:
+        return regular_grid(image, float(image.spacing_mm.min()), image.bounds_mm)
+    directions = image.affine[:3, :3]
+    axes = np.abs(directions).argmax(1)  # for each world axis, the array axis along it
+    array = image.array.transpose(axes)
+    affine = np.eye(4)
+    affine[:3, :3] = directions[:, axes]
+    affine[:3, 3] = image.affine[:3, 3]
+    for axis in np.flatnonzero(np.diag(affine)[:3] < 0):
+        array = np.flip(array, axis)
+        affine[:3, 3] += affine[:3, axis] * (array.shape[axis] - 1)
+        affine[:3, axis] *= -1
+    return Image(array, affine, image.unit, image.notes)
+
+
+def image_of(data: Any, affine: NDArray[np.float64], attributes: dict[str, Any]) -> Image | None:
+    """The image that a layer of this plugin was made from, if the layer still shows it unmoved."""
+    metadata = attributes.get("metadata") or {}
+    image = metadata.get("trifocal_image")
+    if image is None or metadata.get("trifocal_array") is not data:
+        return None
+    return image if np.allclose(metadata["trifocal_affine"], affine, atol=1e-6) else None
+
+
+def _surface(mesh: tuple[NDArray[np.float32], NDArray[np.int32]]) -> tuple[Any, ...]:
+    vertices, faces = mesh
+    # Values give every vertex the last colour of the map; without them napari stretches the map itself.
+    return vertices, faces, np.ones(len(vertices), np.float32)
