@@ -7,6 +7,7 @@ with one sentence on stderr; 3 a check of `trifocal self-test` failed; 130 inter
 from __future__ import annotations
 
 import importlib
+import inspect
 import sys
 from importlib.metadata import entry_points
 from typing import Any
@@ -42,7 +43,10 @@ def _run(command: type[Any], program: str, words: list[str]) -> int:
     from trifocal.predictor import Cancelled
 
     try:
-        job = tyro.cli(command, prog=program, args=words, config=(tyro.conf.FlagCreatePairsOff,))
+        # tyro leaves the docstring's examples out of the help unless they are handed to it
+        text = (inspect.getdoc(command) or "").partition("Attributes:")[0].strip()
+        config = (tyro.conf.FlagCreatePairsOff,)
+        job = tyro.cli(command, prog=program, description=text, args=words, config=config)
         code: int = job.run() or 0
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else 2

@@ -32,7 +32,7 @@ class Placement:
         out: Folder for the results; made if it does not exist.
         pose: Pose JSON file: {"matrix": 4x4 bowl-to-world} or {"apex_mm": [...], "direction": [...]}.
         target: Point that the focus is wanted at, in RAS mm. Alone, it aims from the nearest point of the
-            skin where the bowl couples.
+            skin where the bowl couples; with --pose, only the distance to it is measured.
         entry: Point of the skin that the beam goes in at, in RAS mm.
         device: Where to compute.
         resample: Accept a CT with gantry tilt or uneven slices, and resample it by the true positions.
@@ -58,11 +58,11 @@ class Placement:
         Raises:
             ValueError: If an input cannot be used or the pose is not determined.
         """
-        if (self.pose is None) == (self.target is None and self.entry is None):
-            msg = "give either --pose POSE.json or --target X,Y,Z (with --entry X,Y,Z if you like)"
+        if self.pose is None and self.target is None:
+            msg = "give --pose POSE.json, or --target X,Y,Z (with --entry X,Y,Z if you like)"
             raise ValueError(msg)
-        if self.target is None and self.pose is None:
-            msg = "--entry needs a --target X,Y,Z to aim at"
+        if self.entry is not None and self.pose is not None:
+            msg = "--entry and --pose exclude each other: the pose says where the beam goes in"
             raise ValueError(msg)
         if self.points_per_wavelength < 2:
             msg = f"--points-per-wavelength must be 2 or more, got {self.points_per_wavelength:g}"

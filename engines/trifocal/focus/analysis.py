@@ -101,21 +101,27 @@ def centroid_mm(
     return centroid
 
 
-def argmax_mm(
+def refined_peak(
     pressure: NDArray[np.floating[Any]], region: NDArray[np.bool_], box: Box
-) -> NDArray[np.float64]:
-    """The peak (3,) in the bowl's frame, refined by a parabola along each axis."""
+) -> tuple[NDArray[np.float64], float]:
+    """The peak between the voxels, by a parabola along each axis through the highest one.
+
+    Returns:
+        Its position (3,) in the bowl's frame in mm, and its height in Pa.
+    """
     _, peak = focal_spot(pressure, region, HALF_POWER)
     position = np.array(peak, float)
+    height = float(pressure[peak])
     for axis, (i, n) in enumerate(zip(peak, pressure.shape, strict=True)):
         if 0 < i < n - 1:
             line = pressure[tuple(slice(None) if a == axis else p for a, p in enumerate(peak))]
             before, here, after = (float(v) for v in line[i - 1 : i + 2])
             curvature = before - 2 * here + after
             if curvature < 0:
-                position[axis] += np.clip(0.5 * (before - after) / curvature, -0.5, 0.5)
-    point: NDArray[np.float64] = np.asarray(box.origin_mm) + box.spacing_mm * position
-    return point
+                step = float(np.clip(0.5 * (before - after) / curvature, -0.5, 0.5))
+                position[axis] += step
+                height += 0.25 * (after - before) * step
+    return np.asarray(box.origin_mm) + box.spacing_mm * position, height
 
 
 def width_mm(profile: NDArray[np.floating[Any]], at: int, spacing_mm: float, level: float) -> float:
@@ -154,11 +160,12 @@ def figures(
         width_mm(inside[:, y, z], x, h, HALF_PRESSURE) + width_mm(inside[x, :, z], y, h, HALF_PRESSURE)
     ) / 2
     distance = None if target_mm is None else float(np.linalg.norm(focus - np.asarray(target_mm, float)))
+    place, height = refined_peak(pressure, region, box)
     return Figures(
         _triple(focus),
-        _triple(pose.to_world(argmax_mm(pressure, region, box))),
-        float(inside[peak]),
-        float(inside[peak]) / water_peak_pa,
+        _triple(pose.to_world(place)),
+        height,
+        height / water_peak_pa,
         (length, width),
         distance,
     )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from trifocal.focus.analysis import HALF_PRESSURE, argmax_mm, centroid_mm, focal_spot
+from trifocal.focus.analysis import HALF_PRESSURE, centroid_mm, focal_spot, refined_peak
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -55,16 +55,16 @@ def field_errors(
     norm = float(np.linalg.norm(t))
     scale = float(p @ t) / max(float(p @ p), 1e-30)
     offset = centroid_mm(prediction, region, box) - centroid_mm(truth, region, box)
-    peaks = argmax_mm(prediction, region, box) - argmax_mm(truth, region, box)
+    (place_p, peak_p), (place_t, peak_t) = (refined_peak(f, region, box) for f in (prediction, truth))
     spot_p, _ = focal_spot(prediction, region, HALF_PRESSURE)
     spot_t, _ = focal_spot(truth, region, HALF_PRESSURE)
     return FieldErrors(
         centroid_error_mm=float(np.linalg.norm(offset)),
         lateral_mm=float(np.linalg.norm(offset[:2])),
         axial_mm=float(offset[2]),
-        argmax_error_mm=float(np.linalg.norm(peaks)),
+        argmax_error_mm=float(np.linalg.norm(place_p - place_t)),
         rel_l2=float(np.linalg.norm(p - t)) / norm,
         shape_l2=float(np.linalg.norm(scale * p - t)) / norm,
-        peak_error=float(p.max() / t.max() - 1),
+        peak_error=peak_p / peak_t - 1,
         iou_6db=float((spot_p & spot_t).sum() / (spot_p | spot_t).sum()),
     )

@@ -112,8 +112,9 @@ def aim(
     if target.shape != (3,) or not np.isfinite(target).all():
         msg = f"a target must be three world coordinates in mm, got {np.asarray(target_mm).tolist()}"
         raise ValueError(msg)
-    outside = float(head.distance_mm(target))
-    if outside > 0:
+    if head.distance_mm(target) > 0:
+        inside = head.skin.index_to_world(np.argwhere(head.skin.array <= 0))
+        outside = np.linalg.norm(inside - target, axis=1).min()
         low, high = (np.round(b).astype(int).tolist() for b in head.ct.bounds_mm)
         msg = (
             f"the target {np.round(target, 1).tolist()} lies {outside:.0f} mm outside the head: give a point "
