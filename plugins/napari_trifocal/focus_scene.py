@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from trifocal.focus.pose import Pose
     from trifocal.focus.transducer import Bowl
 
-# As they are drawn: what is inside the translucent skull comes before it.
-ROLES = (CT, SLICES, SHELL, BOWL, CLOUD, SKULL, TARGET)
+# As they are drawn: what is behind the translucent bowl or inside the skull comes before them.
+ROLES = (CT, SLICES, SHELL, CLOUD, BOWL, SKULL, TARGET)
 ONLY_2D = (CT, SLICES)
 ONLY_3D = (SKULL, CLOUD, SHELL, BOWL)
 
