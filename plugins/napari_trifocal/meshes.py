@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     Mesh = tuple[NDArray[np.float32], NDArray[np.int32]]
 
-BONE_HU = 200.0  # below the usual threshold: averaging over 2 mm thins the bone
+BONE_HU = 250.0  # low, since averaging over 2 mm thins the bone
 SKULL_BLOCK = 3  # tissue voxels (0.75 mm) to a voxel of the skull's grid
 MOST_TRIANGLES = 12_000  # each costs drawing time without a GPU: 60 k take 140 ms a frame, 12 k take 40
 SHELL_THICKNESS_MM = 2.5
