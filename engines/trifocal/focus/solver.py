@@ -3,28 +3,34 @@
 from __future__ import annotations
 
 from math import pi, prod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import psutil
 import torch
 
-from trifocal.focus import solver_cpu, solver_torch
+from trifocal.focus.solver_cpu import CpuStepper
 from trifocal.focus.solver_grid import build, stencil, typical_speed
 from trifocal.focus.solver_kernels import LAYER
 from trifocal.focus.solver_source import Monopoles, emission, padding
+from trifocal.focus.solver_torch import TorchStepper
 from trifocal.focus.transducer import WATER_DENSITY, WATER_SOUND_SPEED
 from trifocal.predictor import pick_device, silent
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
     from trifocal.focus.box import Box
+    from trifocal.focus.solver_grid import Scheme
     from trifocal.focus.transducer import Bowl
     from trifocal.predictor import Progress
 
     Floats = NDArray[np.float32]
 
+TOLERANCE = 2e-3
+WINDOW_PERIODS = 6
 COARSEST = 3.9  # points per wavelength at the median sound speed
 BYTES_PER_PADDED_VOXEL = 40  # two pressures, three maps, what is needed to make them
 BYTES_PER_LAYER_VOXEL = 8
@@ -92,7 +98,7 @@ def solve_monopoles(
     *,
     device: torch.device | None = None,
     progress: Progress = silent,
-    crossings: float | None = None,
+    tolerance: float = TOLERANCE,
 ) -> NDArray[np.complex64]:
     """Steady pressure of any set of monopoles that pulse in phase; the rest is as in `solve`.
 
@@ -103,14 +109,54 @@ def solve_monopoles(
         box: The grid.
         source: Points in the frame of the box, and their volume velocities.
         frequency_hz: Of the continuous wave.
-        device: A torch device runs the torch loop on it, except that None and the CPU run the compiled loop.
+        device: CUDA runs in torch; None and the CPU run the compiled loop.
         progress: May raise `Cancelled`.
-        crossings: Travel times along the box's diagonal to run for; the default if None.
+        tolerance: What may still be missing when the field counts as settled, relative and root mean square.
     """
-    scheme = build(sound_speed, density, attenuation, box, source, frequency_hz, crossings=crossings)
-    if device is None or device.type == "cpu":
-        return solver_cpu.run(scheme, progress)
-    return solver_torch.run(scheme, progress, device)
+    scheme = build(sound_speed, density, attenuation, box, source, frequency_hz)
+    on_cpu = device is None or device.type == "cpu"
+    stepper = CpuStepper(scheme) if on_cpu or device is None else TorchStepper(scheme, device)
+    return settle(stepper, scheme, progress, tolerance)
+
+
+class Stepper(Protocol):
+    """What steps a scheme through time."""
+
+    def advance(self, begin: int, end: int, report: Callable[[int], None]) -> None:
+        """Do the steps from begin to end."""
+
+    def listen(self, begin: int, report: Callable[[int], None]) -> NDArray[np.complex64]:
+        """Do one period of steps and return the phasor."""
+
+
+def settle(
+    stepper: Stepper, scheme: Scheme, progress: Progress, tolerance: float = TOLERANCE
+) -> NDArray[np.complex64]:
+    """Step until the phasor stands still.
+
+    The waves first cross the box; then the phasor is taken every few periods. Reverberation dies away
+    geometrically, so from two changes in a row follows what is still to come.
+    """
+    period, window = scheme.steps_per_period, WINDOW_PERIODS * scheme.steps_per_period
+    expected = scheme.first + period + window
+
+    def report(step: int) -> None:
+        progress(min(step / expected, 0.99), "solving the wave equation")
+
+    stepper.advance(0, scheme.first, report)
+    phasor = stepper.listen(scheme.first, report)
+    at, change = scheme.first + period, np.inf
+    while at + window <= len(scheme.drive):
+        before, last = phasor, change
+        stepper.advance(at, at + window - period, report)
+        phasor = stepper.listen(at + window - period, report)
+        at += window
+        change = float(np.linalg.norm(phasor - before)) / max(float(np.linalg.norm(phasor)), 1e-30)
+        ratio = min(max(change / last, 0.5), 0.95)
+        if change * ratio / (1 - ratio) < tolerance:
+            break
+    progress(1.0, "solving the wave equation")
+    return phasor
 
 
 def bowl_source(bowl: Bowl, box: Box, sound_speed: float) -> Monopoles:

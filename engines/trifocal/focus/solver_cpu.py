@@ -24,10 +24,11 @@ from trifocal.focus.solver_kernels import (
 from trifocal.focus.solver_source import fourier
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
     from trifocal.focus.solver_grid import Scheme
-    from trifocal.predictor import Progress
 
     Floats = NDArray[np.float32]
 
@@ -63,7 +64,7 @@ def _team(scheme: Scheme, edges: NDArray[np.uint64]) -> Team:
     window = np.array([(s.start, s.stop - s.start) for s in scheme.inner], np.uint64).T
     sums = np.zeros(2 * int(window[1].prod()), np.float32)
     done = np.zeros((len(edges) - 1, 16), np.int64)
-    wave = fourier(scheme.steps_per_period, len(scheme.drive))
+    wave = fourier(scheme.steps_per_period)
     return Team(edges, done, scheme.emitters, scheme.drive, wave, np.ascontiguousarray(window), sums)
 
 
@@ -71,41 +72,52 @@ def _scratch(plane: int) -> Scratch:
     return Scratch(*(np.zeros(n * plane, np.float32) for n in (4, 1, 1, 1, 1, 1)))
 
 
-def run(scheme: Scheme, progress: Progress, threads: int | None = None) -> NDArray[np.complex64]:
-    """Step a scheme through time.
+class CpuStepper:
+    """Steps a scheme through time.
 
     Args:
         scheme: The problem.
-        progress: Called several times a second; what it raises stops the work at once.
         threads: How many; as many as the process may use processors, if None.
-
-    Returns:
-        (x, y, z) phasor on the scheme's inner box.
     """
-    nx, ny, nz = scheme.density.shape
-    edges = _edges(nx, threads or _processors())
-    count, steps = len(edges) - 1, len(scheme.drive)
-    team = _team(scheme, edges)
-    medium = Medium(scheme.density.ravel(), scheme.stiffness.ravel(), scheme.memory.ravel())
-    sizes = (np.uint64(n) for n in (nx, ny, nz, ny * nz, (ny - 2 * GHOST) * nz))
-    grid = Grid(*sizes, *scheme.stencil)
-    fields = np.zeros(nx * ny * nz, np.float32), np.zeros(nx * ny * nz, np.float32)
-    layers = _layers(scheme)
-    scratch = [_scratch(ny * nz) for _ in range(count)]
-    begin, stride = 0, 2
-    with ThreadPoolExecutor(count) as pool:
-        while begin < steps:
-            started, end = time.perf_counter(), min(begin + stride, steps)
-            jobs = [
-                pool.submit(work, t, begin, end, team, fields, medium, layers, scratch[t], grid)
-                for t in range(count)
-            ]
-            for job in jobs:
-                job.result()
-            rate = (end - begin) / (time.perf_counter() - started)
-            begin, stride = end, max(1, min(int(rate * REPORT_EVERY_S), 4 * stride))
-            progress(begin / steps, "solving the wave equation")
-    real, imag = team.sums.reshape(2, *(s.stop - s.start for s in scheme.inner))
-    phasor = np.empty(real.shape, np.complex64)
-    phasor.real, phasor.imag = real, imag
-    return phasor
+
+    def __init__(self, scheme: Scheme, threads: int | None = None) -> None:
+        nx, ny, nz = scheme.density.shape
+        edges = _edges(nx, threads or _processors())
+        self._count, self._period = len(edges) - 1, scheme.steps_per_period
+        self._size = [s.stop - s.start for s in scheme.inner]
+        self._team = _team(scheme, edges)
+        sizes = (np.uint64(n) for n in (nx, ny, nz, ny * nz, (ny - 2 * GHOST) * nz))
+        self._shared = (
+            self._team,
+            (np.zeros(nx * ny * nz, np.float32), np.zeros(nx * ny * nz, np.float32)),
+            Medium(scheme.density.ravel(), scheme.stiffness.ravel(), scheme.memory.ravel()),
+            _layers(scheme),
+        )
+        self._scratch = [_scratch(ny * nz) for _ in range(self._count)]
+        self._grid = Grid(*sizes, *scheme.stencil)
+        self._stride = 2
+
+    def advance(self, begin: int, end: int, report: Callable[[int], None], *, listen: bool = False) -> None:
+        """Do the steps from begin to end; `report` gets the steps done several times a second."""
+        with ThreadPoolExecutor(self._count) as pool:
+            while begin < end:
+                started, stop = time.perf_counter(), min(begin + self._stride, end)
+                steps = begin, stop, listen
+                jobs = [
+                    pool.submit(work, t, steps, *self._shared, self._scratch[t], self._grid)
+                    for t in range(self._count)
+                ]
+                for job in jobs:
+                    job.result()
+                rate = (stop - begin) / (time.perf_counter() - started)
+                begin, self._stride = stop, max(1, min(int(rate * REPORT_EVERY_S), 4 * self._stride))
+                report(begin)
+
+    def listen(self, begin: int, report: Callable[[int], None]) -> NDArray[np.complex64]:
+        """Do one period of steps and return the phasor (x, y, z) on the inner box."""
+        self._team.sums[:] = 0
+        self.advance(begin, begin + self._period, report, listen=True)
+        real, imag = self._team.sums.reshape(2, *self._size)
+        phasor = np.empty(real.shape, np.complex64)
+        phasor.real, phasor.imag = real, imag
+        return phasor

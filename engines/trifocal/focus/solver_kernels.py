@@ -74,7 +74,7 @@ class Team(NamedTuple):
         done: (threads, 16) steps that each has finished, in the first column (a cache line for each).
         emitters: The source.
         drive: (steps,) what it does.
-        wave: (samples, 2) Fourier weights of the last steps.
+        wave: (steps per period, 2) Fourier weights.
         window: (2, 3) corner and size of the inner box in the padded grid.
         sums: (2, x, y, z) Fourier sums over the inner box, flattened.
     """
@@ -278,11 +278,11 @@ def _accumulate(p: Floats, t: Team, sample: int, g: Grid, first: Index, last: In
 
 @_compiled
 def work(
-    thread: int, begin: int, end: int, t: Team, fields: Any, m: Medium, layer: Layers, w: Scratch, g: Grid
+    thread: int, steps: Any, t: Team, fields: Any, m: Medium, layer: Layers, w: Scratch, g: Grid
 ) -> None:
-    """One thread's planes over a range of steps; all threads keep in step through `t.done`."""
+    """One thread's planes over steps (begin, end, whether to add them to the sums); see `Team.done`."""
     first, last = t.edges[thread], t.edges[thread + 1]
-    settling = t.drive.shape[0] - t.wave.shape[0]
+    begin, end, listen = steps
     for step in range(begin, end):
         for other in range(t.done.shape[0]):
             while t.done[other, 0] < step:
@@ -293,7 +293,7 @@ def work(
         _sweep(now, then, m, layer, w, g, first, last)
         for n in range(t.emitters.start[first], t.emitters.start[last]):
             then[t.emitters.voxel[n]] += t.drive[step] * t.emitters.weight[n]
-        if step >= settling:
-            _accumulate(then, t, step - settling, g, first, last)
+        if listen:
+            _accumulate(then, t, step % t.wave.shape[0], g, first, last)
         _fence()
         t.done[thread, 0] = step + 1

@@ -104,9 +104,12 @@ def drive(frequency_hz: float, steps_per_period: int, steps: int) -> Floats:
     return rate
 
 
-def fourier(steps_per_period: int, steps: int) -> Floats:
-    """(steps_per_period, 2) weights of the last period's samples in the real and the imaginary part."""
-    n = steps_per_period
-    phase = 2 * pi * (np.arange(steps - n, steps) + 1) / n
-    weights: Floats = (2 / n * np.stack([np.cos(phase), np.sin(phase)], axis=1)).astype(np.float32)
+def fourier(steps_per_period: int) -> Floats:
+    """(steps_per_period, 2) weights of a period's samples in the real and the imaginary part.
+
+    Step n leaves the pressure at the time n + 1.
+    """
+    phase = 2 * pi * (np.arange(steps_per_period) + 1) / steps_per_period
+    weights: Floats = np.stack([np.cos(phase), np.sin(phase)], axis=1).astype(np.float32)
+    weights *= np.float32(2 / steps_per_period)
     return weights

@@ -11,13 +11,15 @@ from trifocal.focus.solver_kernels import GHOST, LAYER
 from trifocal.focus.solver_source import fourier
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
     from torch import Tensor
 
     from trifocal.focus.solver_grid import Scheme
-    from trifocal.predictor import Progress
 
 REPORT_EVERY = 16  # steps
+CORE = (slice(GHOST, -GHOST),) * 3
 
 
 class _Axis:
@@ -81,30 +83,42 @@ class _Axis:
         )
 
 
-def run(scheme: Scheme, progress: Progress, device: torch.device) -> NDArray[np.complex64]:
-    """Step a scheme through time on a torch device; see `solver_cpu.run`."""
-    density, stiffness, memory, weight = (
-        torch.from_numpy(a).to(device)
-        for a in (scheme.density, scheme.stiffness, scheme.memory, scheme.emitters.weight)
-    )
-    voxel = torch.from_numpy(scheme.emitters.voxel.astype(np.int64)).to(device)
-    axes = [_Axis(scheme, density, axis) for axis in range(3)]
-    core = (slice(GHOST, -GHOST),) * 3
-    stiffness, memory = stiffness[core], memory[core]
-    now, then = torch.zeros_like(density), torch.zeros_like(density)
-    wave = fourier(scheme.steps_per_period, len(scheme.drive))
-    settling = len(scheme.drive) - len(wave)
-    phasor = torch.zeros(now[scheme.inner].shape, dtype=torch.complex64, device=device)
-    for step, push in enumerate(scheme.drive.tolist()):
-        total = axes[0].divergence(now).add_(axes[1].divergence(now)).add_(axes[2].divergence(now))
-        p, old = now[core], then[core]
-        old.sub_(p).mul_(memory).neg_().add_(p).addcmul_(stiffness, total)
-        then.view(-1).index_add_(0, voxel, weight, alpha=push)
-        now, then = then, now
-        if step >= settling:
-            phasor.add_(now[scheme.inner], alpha=complex(*wave[step - settling].tolist()))
-        if step % REPORT_EVERY == 0:
-            progress(step / len(scheme.drive), "solving the wave equation")
-    progress(1.0, "solving the wave equation")
-    result: NDArray[np.complex64] = phasor.cpu().numpy()
-    return result
+class TorchStepper:
+    """Steps a scheme through time on a torch device; see `solver_cpu.CpuStepper`."""
+
+    def __init__(self, scheme: Scheme, device: torch.device) -> None:
+        self._density, stiffness, memory, self._weight = (
+            torch.from_numpy(a).to(device)
+            for a in (scheme.density, scheme.stiffness, scheme.memory, scheme.emitters.weight)
+        )
+        self._voxel = torch.from_numpy(scheme.emitters.voxel.astype(np.int64)).to(device)
+        self._axes = [_Axis(scheme, self._density, axis) for axis in range(3)]
+        self._stiffness, self._memory = stiffness[CORE], memory[CORE]
+        self._now, self._then = torch.zeros_like(self._density), torch.zeros_like(self._density)
+        self._drive = scheme.drive.tolist()
+        self._wave = [complex(*w) for w in fourier(scheme.steps_per_period).tolist()]
+        self._inner = scheme.inner
+
+    def _step(self, push: float) -> None:
+        x, y, z = (axis.divergence(self._now) for axis in self._axes)
+        p, old = self._now[CORE], self._then[CORE]
+        old.sub_(p).mul_(self._memory).neg_().add_(p).addcmul_(self._stiffness, x.add_(y).add_(z))
+        self._then.view(-1).index_add_(0, self._voxel, self._weight, alpha=push)
+        self._now, self._then = self._then, self._now
+
+    def advance(self, begin: int, end: int, report: Callable[[int], None]) -> None:
+        """Do the steps from begin to end."""
+        for step in range(begin, end):
+            self._step(self._drive[step])
+            if step % REPORT_EVERY == 0:
+                report(step)
+
+    def listen(self, begin: int, report: Callable[[int], None]) -> NDArray[np.complex64]:
+        """Do one period of steps and return the phasor (x, y, z) on the inner box."""
+        box = self._now[self._inner]
+        phasor = torch.zeros(box.shape, dtype=torch.complex64, device=box.device)
+        for sample, weight in enumerate(self._wave):
+            self.advance(begin + sample, begin + sample + 1, report)
+            phasor.add_(self._now[self._inner], alpha=weight)
+        result: NDArray[np.complex64] = phasor.cpu().numpy()
+        return result
