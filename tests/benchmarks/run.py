@@ -140,7 +140,9 @@ BENCHMARKS = {n.removeprefix("bench_"): f for n, f in list(globals().items()) if
 
 def run_one(name):
     results = BENCHMARKS[name]()
-    own, children = (resource.getrusage(w).ru_maxrss for w in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    own, children = (
+        resource.getrusage(w).ru_maxrss for w in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    )
     peak = max(own, children) / 1024
     sys.stdout.write(json.dumps({"results": results, "peak_mb": peak}) + "\n")
 

@@ -56,7 +56,7 @@ def _table(checks: list[Check]) -> Table:
         table.add_row(
             check.name,
             f"{check.value:.3g}{unit}",
-            f"{check.bound:.3g}{unit}",
+            f"{'>=' if check.at_least else '<='} {check.bound:.3g}{unit}",
             f"{check.seconds:.1f}" if check.seconds else "",
             "ok" if check.passed else "FAILED",
         )

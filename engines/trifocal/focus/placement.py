@@ -149,7 +149,7 @@ def first_target(head: Head, bowl: Bowl) -> NDArray[np.float64]:
         target = entry - min(depth, float(np.linalg.norm(entry - head.centre_mm))) * outward
         pose, _ = _focus_on(head, bowl, target, -outward, entry)
         if coupling_problem(head, bowl, pose) is None:
-            return target
+            return np.asarray(target, np.float64)
     msg = "the bowl couples nowhere on the vault of this head: does the scan hold all of it?"
     raise ValueError(msg)
 
@@ -178,7 +178,7 @@ def _at_scan_edge(head: Head, point: NDArray[np.float64]) -> bool:
         return False
     # a scan with gantry tilt ends in planes that are oblique to the resampled grid
     height = float(point @ np.array(covered["normal_ras"]))
-    return min(height - covered["from_mm"], covered["to_mm"] - height) < SCAN_EDGE_MM
+    return bool(min(height - covered["from_mm"], covered["to_mm"] - height) < SCAN_EDGE_MM)
 
 
 def _focus_on(
