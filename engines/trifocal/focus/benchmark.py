@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from trifocal.focus.transducer import Bowl
 
     Floats = NDArray[np.float32]
-    Doubles = NDArray[np.float64]
+    Doubles = NDArray[np.floating]
 
 # Aubry et al. 2022 (doi 10.1121/10.0013426), benchmark 4 at 500 kHz: where each layer begins, in mm from the
 # apex, then m/s, kg/m3, dB/cm.
@@ -80,8 +80,8 @@ def compare_itrusst(
 
     Returns:
         Figures of the amplitude in the brain (from 37 mm on), nothing scaled: `peak_error` (relative),
-        `focus_error_mm` (distance of the maxima), `brain_rel_l2`, `length_error_mm` (-6 dB, axially through the
-        maximum).
+        `focus_error_mm` (distance of the maxima), `brain_rel_l2`, `length_error_mm` (-6 dB, along the
+        axis through the maximum).
 
     Raises:
         ValueError: If the file is not such a reference.
@@ -89,8 +89,8 @@ def compare_itrusst(
     reference = _read(reference_path)
     maps, bowl, box = bm4_sc1(spacing_mm)
     pressure = solve(*maps, bowl, box, device=device, progress=progress)
-    z: Doubles = np.arange(REFERENCE_SHAPE[0]) * REFERENCE_SPACING_MM
-    x: Doubles = (np.arange(REFERENCE_SHAPE[1]) - REFERENCE_SHAPE[1] // 2) * REFERENCE_SPACING_MM
+    z = np.arange(REFERENCE_SHAPE[0], dtype=np.float64) * REFERENCE_SPACING_MM
+    x = (np.arange(REFERENCE_SHAPE[1], dtype=np.float64) - REFERENCE_SHAPE[1] // 2) * REFERENCE_SPACING_MM
     plane = _sample(pressure[:, box.shape[1] // 2], box, x, z, bowl.frequency_hz)
     brain = z >= BRAIN_FROM_MM
     return _figures(plane[brain], reference[brain])

@@ -78,9 +78,14 @@ def solve(
             is too coarse for the frequency.
         MemoryError: If there is not enough free memory; nothing has been started then.
     """
-    _check(sound_speed, density, attenuation, box, bowl.frequency_hz)
+    maps = {"sound_speed": sound_speed, "density": density, "attenuation": attenuation}
+    for name, values in maps.items():
+        if values.shape != box.shape:
+            msg = f"{name} must have the shape of the box {box.shape}, got {values.shape}"
+            raise ValueError(msg)
     target = pick_device(device)
     _check_memory(memory_bytes(bowl, box), target)
+    _check_values(maps, box, bowl.frequency_hz)
     progress(0.0, "preparing the solver")
     source = bowl_source(bowl, box, typical_speed(sound_speed, density))
     return solve_monopoles(
@@ -200,17 +205,14 @@ def _check_memory(needed: int, device: torch.device) -> None:
         raise MemoryError(msg)
 
 
-def _check(sound_speed: Floats, density: Floats, attenuation: Floats, box: Box, frequency_hz: float) -> None:
-    maps = (("sound_speed", sound_speed, 1.0), ("density", density, 0.01), ("attenuation", attenuation, 0.0))
-    for name, values, least in maps:
-        if values.shape != box.shape:
-            msg = f"{name} must have the shape of the box {box.shape}, got {values.shape}"
-            raise ValueError(msg)
-        low, high = float(values.min()), float(values.max())
+def _check_values(maps: dict[str, Floats], box: Box, frequency_hz: float) -> None:
+    for name, least in (("sound_speed", 1.0), ("density", 0.01), ("attenuation", 0.0)):
+        low, high = float(maps[name].min()), float(maps[name].max())
         if not (low >= least and high < 1e5):  # False for NaN too
             msg = f"{name} must lie between {least:g} and 1e5 everywhere, got {low:g} to {high:g}"
             raise ValueError(msg)
-    points = typical_speed(sound_speed, density) / frequency_hz / (box.spacing_mm * 1e-3)
+    wavelength_mm = typical_speed(maps["sound_speed"], maps["density"]) / frequency_hz * 1e3
+    points = wavelength_mm / box.spacing_mm
     if points < COARSEST:
-        msg = f"the box must have {COARSEST:g} points per wavelength or more (median speed), got {points:.2f}"
+        msg = f"the box must have {COARSEST:g} points per wavelength or more, got {points:.2f} (median speed)"
         raise ValueError(msg)

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float32]
     Pads = tuple[tuple[int, int], ...]
 
-LAYER_REFLECTION = 1e-3  # of a wave at right angles, in the continuum
+LAYER_REFLECTION = 1e-4  # of a wave at right angles, in the continuum
 CROSSINGS = 1.0  # of the box's diagonal, before the field is looked at for the first time
 MOST_CROSSINGS = 10.0
 STABILITY = 0.99  # of the longest stable step
