@@ -276,7 +276,7 @@ def test_too_large_a_box_is_refused_before_anything_is_made():
 
 def test_memory_estimate_counts_the_padding():
     box = Box.around(SMALL)
-    assert memory_bytes(SMALL, box) > 40 * np.prod(np.array(box.shape) + 22)
+    assert memory_bytes(SMALL, box) > 32 * np.prod(np.array(box.shape) + 22)
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 TOLERANCE = 2e-3
 WINDOW_PERIODS = 6
 COARSEST = 3.9  # points per wavelength at the median sound speed
-BYTES_PER_PADDED_VOXEL = 40  # two pressures, three maps, what is needed to make them
+BYTES_PER_PADDED_VOXEL = 32  # two pressures, three maps, what is needed to make them
 BYTES_PER_LAYER_VOXEL = 8
 BYTES_PER_BOX_VOXEL = 28  # Fourier sums, the result and its two halves
 
