@@ -74,20 +74,23 @@ def bench_has():
 
 
 def bench_solver():
-    """Solver, default bowl at 250 kHz (ms; ns per voxel and step, padding included)."""
-    from trifocal.focus.solver import solve, steps_and_voxels
+    """Solver, default bowl at 250 kHz behind a skull (ms; ns per voxel and step, absorbing layer included)."""
+    from trifocal.focus.solver import bowl_source, solve, typical_speed
+    from trifocal.focus.solver_cpu import CpuStepper
+    from trifocal.focus.solver_grid import build
 
     bowl, box, medium = skull_case()
     arrays = medium.arrays()
-    milliseconds = best(lambda: solve(*arrays, bowl, box), 3)
-    steps, voxels = steps_and_voxels(*arrays, bowl, box)
-    shape = "x".join(map(str, box.shape))
-    return {
-        f"{shape} box": milliseconds,
-        "ns per voxel and step": milliseconds * 1e6 / (steps * voxels),
-        "steps": steps,
-        "M voxels with padding": voxels / 1e6,
-    }
+    source = bowl_source(bowl, box, typical_speed(*arrays[:2]))
+    scheme = build(*arrays, box, source, bowl.frequency_hz)
+    results = {f"{'x'.join(map(str, box.shape))} box": best(lambda: solve(*arrays, bowl, box), 3)}
+    steps = 60
+    for threads in (1, 2):
+        stepper = CpuStepper(scheme, threads)
+        took = best(lambda s=stepper: s.advance(0, steps, lambda done: None))
+        name = f"ns per voxel and step, {threads} thread{'s'[: threads - 1]}"
+        results[name] = took * 1e6 / steps / scheme.density.size
+    return results
 
 
 def bench_prediction():
