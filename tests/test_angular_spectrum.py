@@ -224,8 +224,8 @@ def test_behind_bone_the_field_is_that_of_the_solver(tilt: float, thickness: flo
     region = np.zeros(BOX.shape, bool)
     region[4:-4, 4:-4, 22:-2] = True
     errors = field_errors(found, np.abs(truth), region, BOX)
-    assert errors.shape_l2 < 0.15
+    assert errors.shape_l2 < 0.13
     assert abs(errors.peak_error) < 0.12
     assert errors.centroid_error_mm < 2.0
     one_way = march(medium, SMALL, BOX, reverberations=0)[0].abs().numpy()
-    assert errors.rel_l2 < field_errors(one_way, np.abs(truth), region, BOX).rel_l2 + 0.02
+    assert errors.rel_l2 < field_errors(one_way, np.abs(truth), region, BOX).rel_l2

@@ -8,8 +8,7 @@ angular spectrum, Vyas and Christensen 2012, doi 10.1109/TUFFC.2012.2300), with 
   bone and water differ by a factor of two, for which no single reference serves. The interpolation is linear
   in the speed, as the leading term of diffraction, kx^2 / 2k, is.
 * What the interfaces throw back travels back and forth (Bremmer 1951, doi 10.1002/cpa.3160040111): sweeps
-  alternate until the reverberation inside the skull is in. Without it the small steps of a gradual interface
-  would pass everything.
+  alternate. Without it the small steps of a gradual interface would pass everything.
 * Attenuation acts over the length of the ray in the layer, which is longer than the layer is thick.
 * The start is exact: the planes of plain water in front of the head hold the free field of the bowl.
 
@@ -95,23 +94,25 @@ def _sweep(front: Tensor, layers: _Layers, backward: _Waves | None) -> _Waves:
     wave = front
     for i, r in enumerate(layers.reflection):
         waves.enter.append(wave)
-        left = layers.carry(i, wave)
-        waves.leave.append(left)
-        wave = left * (1 + r)
-        if backward is not None and i + 1 < len(layers):
-            wave = wave - r * backward.leave[i + 1]
+        wave = layers.carry(i, wave)
+        waves.leave.append(wave)
+        if layers.reflects[i]:
+            wave = wave + wave * r
+            if backward is not None:
+                wave = wave - r * backward.leave[i + 1]
     return waves
 
 
 def _sweep_back(forward: _Waves, layers: _Layers) -> _Waves:
     """Waves against the beam, fed by what the forward waves lose at the interfaces."""
     waves = _Waves([], [])
-    wave = torch.zeros_like(forward.enter[-1])
+    silence = wave = torch.zeros_like(forward.enter[-1])
     for i in reversed(range(len(layers))):
-        r = layers.reflection[i]
-        wave = wave * (1 - r) + r * forward.leave[i]
+        if layers.reflects[i]:
+            wave = wave + layers.reflection[i] * (forward.leave[i] - wave)
         waves.enter.append(wave)
-        wave = layers.carry(i, wave)
+        if wave is not silence:  # nothing comes back from behind the last interface
+            wave = layers.carry(i, wave)
         waves.leave.append(wave)
     return _Waves(waves.enter[::-1], waves.leave[::-1])
 
@@ -151,20 +152,16 @@ class _Planes:
 
     def incident(self, indices: Sequence[float]) -> Tensor:
         """Free field (indices, n, n) complex64 in Pa on padded planes; 1.5 lies between planes 1 and 2."""
-        with torch.inference_mode(mode=False):
-            self._keep([i for i in indices if i not in self._profiles])
+        missing = [i for i in indices if i not in self._profiles]
+        if missing:
+            depth = self.box.origin_mm[2] + self.spacing * np.array(missing)
+            step, count = self.bowl.wavelength_mm / FINE, int(self._ring.max()) + 2
+            with torch.inference_mode(mode=False):
+                found = torch.from_numpy(radial_profiles(self.bowl, step, count, depth)).to(self.device)
+            self._profiles.update(zip(missing, found, strict=True))
         profile = torch.stack([self._profiles[i] for i in indices])
         near, far = profile[:, self._ring], profile[:, self._ring + 1]
         return near + (far - near) * self._between
-
-    def _keep(self, indices: list[float]) -> None:
-        """Compute the field along the radius of planes that have not been asked for yet."""
-        if indices:
-            depth = self.box.origin_mm[2] + self.spacing * np.array(indices)
-            found = radial_profiles(
-                self.bowl, self.bowl.wavelength_mm / FINE, int(self._ring.max()) + 2, depth
-            )
-            self._profiles.update(zip(indices, torch.from_numpy(found).to(self.device), strict=True))
 
     def crop(self, plane: Tensor) -> Tensor:
         """(..., n, n) padded -> (..., x, y)."""
@@ -198,8 +195,7 @@ def _planes(bowl: Bowl, box: Box, device: torch.device) -> _Planes:
 def _taper(size: int, inner: int, margin: int) -> NDArray[np.float64]:
     """1 over the inner part, a raised cosine to 0 on both sides (never below: powers of it stay finite)."""
     outside = np.maximum(margin - np.arange(size), np.arange(size) - (margin + inner - 1)).clip(0)
-    taper: NDArray[np.float64] = np.clip(0.5 + 0.5 * np.cos(pi * outside / (margin + 1)), 0, 1)
-    return taper
+    return np.asarray(np.clip(0.5 + 0.5 * np.cos(pi * outside / (margin + 1)), 0, 1), float)
 
 
 def _start(medium: Medium, planes: _Planes) -> int:
@@ -222,7 +218,8 @@ class _Layers:
         references: Per layer, the speeds (m/s) that it is diffracted with.
         screens: Per layer (references, b, n, n) complex64: share of each reference, phase, damping.
         half: (layer, b, n, n) complex64: phase over half a layer.
-        reflection: (layer, b, n, n) pressure reflection at the far side of each layer, met along the beam.
+        reflection: (layer, b, n, n) (Z2 - Z1) / (Z2 + Z1) at the far side of each layer; 0 after the last.
+        reflects: Whether a layer reflects anywhere (taken for granted where gradients are wanted).
     """
 
     planes: _Planes
@@ -230,6 +227,7 @@ class _Layers:
     screens: list[Tensor]
     half: Tensor
     reflection: Tensor
+    reflects: list[bool]
 
     @classmethod
     def of(cls, medium: Medium, planes: _Planes, start: int) -> _Layers:
@@ -240,9 +238,19 @@ class _Layers:
         alpha = planes.pad(medium.attenuation[..., start:], 0.0) * DB_CM_TO_NP_MM
         damping = torch.exp(-alpha * h * _path(c, planes)) * planes.absorber
         references = _references(c)
-        screens = [_screen(*of, w, h) for of in zip(c, damping, references, strict=True)]
+        screens: list[Tensor] = []
+        for i, of in enumerate(zip(c, damping, references, strict=True)):
+            # Many neighbouring layers of tissue are alike: their screen is made once.
+            alike = i > 0 and torch.equal(c[i], c[i - 1]) and torch.equal(damping[i], damping[i - 1])
+            screens.append(screens[-1] if alike and not damping.requires_grad else _screen(*of, w, h))
         half = torch.polar(torch.full_like(c, 0.5), w / c * (h / 2))
-        return cls(planes, references, screens, half, _reflection(rho * c))
+        # At normal incidence: the angle of the rays was measured to change nothing with reverberation in.
+        near, far = (rho * c)[:-1], (rho * c)[1:]
+        reflection = torch.cat([(far - near) / (far + near), torch.zeros_like(c[:1])])
+        reflects = (reflection.detach().abs().flatten(1).amax(1) > 1e-6).tolist()
+        if reflection.requires_grad:
+            reflects[:-1] = [True] * (len(c) - 1)
+        return cls(planes, references, screens, half, reflection, reflects)
 
     def __len__(self) -> int:
         return len(self.screens)
@@ -273,18 +281,15 @@ def _path(c: Tensor, planes: _Planes) -> Tensor:
 
 def _references(c: Tensor) -> list[tuple[float, ...]]:
     """The reference speeds that every layer (layer, b, n, n) needs: those that enclose its own."""
-    flat = c.detach().flatten(1)
-    low, high = flat.amin(1).tolist(), flat.amax(1).tolist()
-    last = len(SPEEDS) - 1
-    first = [min(max(bisect_right(SPEEDS, v + 0.01) - 1, 0), last) for v in low]
-    final = [max(min(bisect_left(SPEEDS, v - 0.01), last), 0) for v in high]
-    return [SPEEDS[a : max(a, b) + 1] for a, b in zip(first, final, strict=True)]
+    flat, inner = c.detach().flatten(1), SPEEDS[1:-1]
+    bounds = zip(flat.amin(1).tolist(), flat.amax(1).tolist(), strict=True)
+    return [SPEEDS[bisect_right(inner, a + 0.01) : bisect_left(inner, b - 0.01) + 2] for a, b in bounds]
 
 
 def _screen(c: Tensor, damping: Tensor, speeds: tuple[float, ...], w: float, h: float) -> Tensor:
     """Share of each reference, phase and damping of a layer: (references, b, n, n) complex64.
 
-    The shares interpolate linearly in the speed; below the first reference and above the last they are 1.
+    The shares interpolate linearly in the speed; beyond the first and the last reference they are 1.
     """
     screens = []
     for i, speed in enumerate(speeds):
@@ -295,12 +300,3 @@ def _screen(c: Tensor, damping: Tensor, speeds: tuple[float, ...], w: float, h: 
             share = torch.minimum(share, (speeds[i + 1] - c) / (speeds[i + 1] - speed))
         screens.append(torch.polar(damping * share.clamp(min=0), (w / c - w / speed) * h))
     return torch.stack(screens)
-
-
-def _reflection(impedance: Tensor) -> Tensor:
-    """Pressure reflection (Z2 - Z1) / (Z2 + Z1) (layer, b, n, n) at the far side of each layer; 0 at the end.
-
-    At normal incidence: the angle of the rays was measured to change nothing once reverberation is in.
-    """
-    near, far = impedance[:-1], impedance[1:]
-    return torch.cat([(far - near) / (far + near), torch.zeros_like(impedance[:1])])
