@@ -6,7 +6,6 @@ from trifocal.cli import CHECK_FAILED, main, self_test
 from trifocal.focus.validation import Check, run_checks
 
 
-@pytest.mark.slow
 def test_every_check_of_the_physics_keeps_its_bound():
     failed = [check for check in run_checks() if not check.passed]
     assert not failed

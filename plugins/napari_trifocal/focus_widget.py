@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from napari.layers import Image as Volume
-from qtpy.QtCore import QEventLoop, QObject, Qt, Signal
+from qtpy.QtCore import QObject, Qt, Signal
 from qtpy.QtGui import QKeySequence, QShortcut
 from qtpy.QtWidgets import QApplication, QFileDialog, QScrollArea, QVBoxLayout, QWidget
 
@@ -129,7 +129,8 @@ class FocusWidget(QWidget):
         while self.session.busy:
             if time.monotonic() > end:
                 return False
-            QApplication.processEvents(QEventLoop.ProcessEventsFlag.AllEvents, 20)
+            QApplication.processEvents()
+            time.sleep(0.002)  # a loop without it would keep the interpreter's lock from the threads
         return True
 
     def closeEvent(self, event: Any) -> None:  # noqa: N802 - Qt's name

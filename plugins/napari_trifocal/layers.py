@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_trifocal.meshes import bowl_mesh, shell_mesh, skull_mesh, spot_range
+from napari_trifocal.meshes import as_glass, bowl_mesh, shell_mesh, skull_mesh, spot_range
 from trifocal.focus.head import Head, regular_grid
 from trifocal.focus.predictor import FocusPrediction
 from trifocal.image import Image
@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 
 CT, SKULL, BOWL, TARGET = "CT", "Skull", "Bowl", "Target"
 SLICES, CLOUD, SHELL = "Pressure on slices (kPa)", "Focal cloud (kPa)", "-6 dB shell"
-COLOURS = {SKULL: "#f2eee6", BOWL: "#e02020", "uncoupled": "#ff9010", SHELL: "#2f7bff", TARGET: "#40e060"}
+GLASS = [[0.95, 0.93, 0.9, 0.0], [0.95, 0.93, 0.9, 1.0]]  # from invisible to bone
+COLOURS = {BOWL: "#e02020", "uncoupled": "#ff9010", SHELL: "#2f7bff", TARGET: "#40e060"}
 MOST_CLOUD_VOXELS = 48  # along an edge: what a volume costs without a GPU is its rays' steps
 CLOUD_LEVEL = 0.25  # of the peak, -12 dB: where the cloud ends
 CLOUD_COLOURS = [[0.0, 0.05, 0.3, 0.0], [0.1, 0.35, 1.0, 0.5], [0.6, 0.85, 1.0, 1.0]]
@@ -86,8 +87,9 @@ def _(image: Image, *, name: str = CT) -> list[LayerData]:
 
 @to_layers.register(Head)
 def _(head: Head, *, name: str = CT) -> list[LayerData]:
-    look = {"name": SKULL, "colormap": COLOURS[SKULL], "shading": "smooth", "opacity": 0.4}
-    return [*to_layers(head.ct, name=name), (_surface(skull_mesh(head)), look | WORLD, "surface")]
+    look = {"name": SKULL, "colormap": {"colors": GLASS, "name": "skull"}, "contrast_limits": (0.0, 1.0)}
+    look |= {"shading": "smooth", "opacity": 0.5}
+    return [*to_layers(head.ct, name=name), (as_glass(skull_mesh(head)), look | WORLD, "surface")]
 
 
 @to_layers.register(FocusPrediction)

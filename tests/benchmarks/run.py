@@ -74,7 +74,7 @@ def bench_has():
 
 
 def bench_solver():
-    """Solver, default bowl at 250 kHz behind a skull (ms; ns per voxel and step, absorbing layer included)."""
+    """Solver, default bowl, skull (ms; ns per voxel and step, voxels of the absorbing layer included)."""
     from trifocal.focus.solver import bowl_source, solve, typical_speed
     from trifocal.focus.solver_cpu import CpuStepper
     from trifocal.focus.solver_grid import build

@@ -107,12 +107,12 @@ def medium_from_hu(
     air = (hu < m.hu_air) & (water < 0.5)
 
     def mix(name: str, bone: Tensor) -> Tensor:
-        soft, wet = getattr(m.soft_tissue, name), getattr(m.water, name)
+        soft, wet, gas = (float(getattr(t, name)) for t in (m.soft_tissue, m.water, m.air))
         base = soft + (wet - soft) * water
-        return torch.where(air, getattr(m.air, name), base + (bone - base) * is_bone)
+        return torch.where(air, gas, base + (bone - base) * is_bone)
 
     def pores(name: str) -> Tensor:
-        marrow, dense = getattr(m.soft_tissue, name), getattr(m.dense_bone, name)
+        marrow, dense = (float(getattr(t, name)) for t in (m.soft_tissue, m.dense_bone))
         return marrow + (dense - marrow) * solid
 
     dense, porous = m.dense_bone.attenuation, m.porous_bone_attenuation

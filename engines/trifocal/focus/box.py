@@ -53,7 +53,4 @@ class Box:
 
     def axis_mm(self, axis: int) -> NDArray[np.float64]:
         """Coordinates of the voxel centres along one axis in the bowl's frame."""
-        coordinates: NDArray[np.float64] = self.origin_mm[axis] + self.spacing_mm * np.arange(
-            self.shape[axis]
-        )
-        return coordinates
+        return self.origin_mm[axis] + self.spacing_mm * np.arange(self.shape[axis], dtype=np.float64)
