@@ -54,7 +54,8 @@ class FocusForm(QWidget):
             self.layer.addItems([layer.name for layer in layers])
             self.layer.setCurrentIndex(layers.index(chosen) + 1 if chosen in layers else 0)
 
-    def _on_session_placed(self) -> None:
+    def show_placing(self) -> None:
+        """Bring the fields and the coupling up to date."""
         session = self._session
         history = session.history
         self.placing.show_placing(session.placing, can_undo=history.can_undo, can_redo=history.can_redo)
@@ -168,7 +169,6 @@ class FocusForm(QWidget):
 
     def _connect(self) -> None:
         session, placing = self._session, self.placing
-        session.placed.connect(self._on_session_placed)
         session.bowl_changed.connect(self._on_session_bowl_changed)
         session.predicted.connect(self._on_session_predicted)
         session.said.connect(self._on_session_said)
@@ -184,7 +184,7 @@ class FocusForm(QWidget):
 
     def _on_target_typed(self, target_mm: object) -> None:
         if not self._session.set_target(target_mm):
-            self._on_session_placed()  # the fields go back to the target that holds
+            self.show_placing()  # the fields go back to the target that holds
 
 
 def _text() -> QLabel:

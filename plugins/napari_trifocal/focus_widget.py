@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from napari.layers import Image as Volume
-from qtpy.QtCore import QObject, Qt, Signal
+from qtpy.QtCore import QObject, Qt, QTimer, Signal
 from qtpy.QtGui import QKeySequence, QShortcut
 from qtpy.QtWidgets import QApplication, QFileDialog, QScrollArea, QVBoxLayout, QWidget
 
@@ -32,6 +32,9 @@ if TYPE_CHECKING:
     from napari_trifocal.focus_jobs import Answer
     from trifocal.focus.pose import Pose
 
+# While the bowl is dragged it is drawn together with its cloud, or after this time: a frame costs as much as
+# a prediction without a GPU, and one for each mouse move would double the way of a cloud to the screen.
+HOLD_S = 0.15
 OPEN_FILTER = f"Head CT ({' '.join('*' + s for s in SUFFIXES)});;All files (*)"
 
 
@@ -67,6 +70,9 @@ class FocusWidget(QWidget):
         self.scene = FocusScene(napari_viewer)
         self._drag = FocusDrag(napari_viewer, self.session)
         self._adopting: Layer | None = None
+        self._shown_at = 0.0
+        self._hold = QTimer(self, singleShot=True)
+        self._hold.timeout.connect(self._show_placing)
         self.form = FocusForm(self.session)
         self._arrange()
         self._connect_session()
@@ -139,6 +145,7 @@ class FocusWidget(QWidget):
         super().closeEvent(event)
 
     def _release(self) -> None:
+        self._hold.stop()
         self.session.close()
         self._drag.close()
         self.scene.close()
@@ -155,8 +162,18 @@ class FocusWidget(QWidget):
         self.form.readout.show_nothing()
 
     def _on_session_placed(self) -> None:
+        wait = self._shown_at + HOLD_S - time.monotonic()
+        if not self.session.dragging or wait <= 0:
+            self._show_placing()
+        elif not self._hold.isActive():
+            self._hold.start(int(1e3 * wait) + 1)
+
+    def _show_placing(self) -> None:
+        self._hold.stop()
+        self._shown_at = time.monotonic()
         session = self.session
         first = self.scene.layer(BOWL) is None
+        self.form.show_placing()
         self.scene.show_bowl(session.bowl, session.pose, session.coupling)
         self.scene.show_target(session.target_mm)
         if first:
@@ -168,6 +185,8 @@ class FocusWidget(QWidget):
             self.scene.show_bowl(self.session.bowl, self.session.pose, self.session.coupling)
 
     def _on_session_predicted(self, answer: Answer) -> None:
+        if self._hold.isActive():
+            self._show_placing()
         for layer in answer.layers:
             self.scene.show(layer)
         self.scene.hide(CLOUD, hidden=answer.order.preview)
