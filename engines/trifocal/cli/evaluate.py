@@ -71,7 +71,8 @@ class EvaluateFocus:
             writer = csv.DictWriter(file, rows[0])
             writer.writeheader()
             writer.writerows(rows)
-        Console().print(_table(rows))
+        # wide enough for every column where the output is a file
+        Console(width=None if sys.stdout.isatty() else 160).print(_table(rows))
         return 0
 
     def _head_rows(self, path: Path) -> list[dict[str, Any]]:
