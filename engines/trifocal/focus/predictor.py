@@ -170,9 +170,9 @@ class FocusPredictor:
 def _one_core() -> Iterator[None]:
     """Let torch compute on one core; the solver's loop has threads of its own.
 
-    A march is hundreds of steps of a fraction of a millisecond, and torch's threads wait for each other at every
-    one: a full prediction took 0.10 s on one core, and 0.08 to 7 s (median 1.7 s) on two when the other core had
-    anything else to do.
+    A march is hundreds of steps of a fraction of a millisecond, and torch's threads wait for each other at
+    every one: a full prediction took 0.10 s on one core, and 0.08 to 7 s (median 1.7 s) on two when the other
+    core had anything else to do.
     """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
