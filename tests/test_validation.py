@@ -1,6 +1,5 @@
 """The checks that `trifocal self-test` prints, held as tests, and the self-test's own behaviour."""
 
-
 from trifocal.cli import CHECK_FAILED, main, self_test
 from trifocal.focus.validation import Check, run_checks
 

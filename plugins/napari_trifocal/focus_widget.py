@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from napari.layers import Image as Volume
-from qtpy.QtCore import QObject, Qt, QTimer, Signal
+from qtpy.QtCore import QEvent, QObject, Qt, QTimer, Signal
 from qtpy.QtGui import QKeySequence, QShortcut
 from qtpy.QtWidgets import QApplication, QFileDialog, QScrollArea, QVBoxLayout, QWidget
 
@@ -63,6 +63,7 @@ class FocusWidget(QWidget):
     """
 
     def __init__(self, napari_viewer: Viewer) -> None:
+        self._docked = self._released = False
         super().__init__()
         self._viewer = napari_viewer
         interface = _Interface()
@@ -144,7 +145,18 @@ class FocusWidget(QWidget):
         self._release()
         super().closeEvent(event)
 
+    def event(self, event: QEvent) -> bool:
+        """Also let go when napari takes the widget out of its dock: it is never docked again."""
+        if event.type() == QEvent.Type.ParentChange:
+            was_docked, self._docked = self._docked, self.parent() is not None
+            if was_docked and not self._docked:
+                self._release()
+        return bool(super().event(event))
+
     def _release(self) -> None:
+        if self._released:
+            return
+        self._released = True
         self._hold.stop()
         self.session.close()
         self._drag.close()

@@ -226,9 +226,9 @@ def test_the_window_lives_while_a_head_is_made_ready(bench, ct, monkeypatch):
     assert bench.session.head is not None
 
 
-def test_closing_the_widget_ends_its_threads_and_lets_go_of_the_viewer(loaded):
+def test_closing_its_dock_ends_its_threads_and_lets_go_of_the_viewer(loaded):
     callbacks = list(loaded.viewer.mouse_drag_callbacks)
-    loaded.widget.close()
+    loaded.viewer.window.remove_dock_widget(loaded.widget)
 
     assert not [t for t in threading.enumerate() if t.name.startswith("trifocal-")]
     assert len(loaded.viewer.mouse_drag_callbacks) == len(callbacks) - 1
