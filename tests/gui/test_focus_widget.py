@@ -13,11 +13,12 @@ from qtpy.QtWidgets import QApplication
 
 from heads import shell_ct
 from napari_trifocal import focus_jobs, focus_widget
-from napari_trifocal.layers import BOWL, CLOUD, COLOURS, CT, SHELL, SKULL, SLICES, TARGET
+from napari_trifocal.layers import BOWL, CLOUD, COLOURS, CT, SHELL, SKULL, SLICES, TARGET, to_layers
 from trifocal.cli.focus import PredictFocus
 from trifocal.focus.pose import Pose
 from trifocal.focus.predictor import PREVIEW_POINTS_PER_WAVELENGTH
 from trifocal.focus.transducer import PRESETS
+from trifocal.image import Image
 
 BESIDE = QPoint(15, 15)
 
@@ -316,3 +317,26 @@ def test_an_image_layer_serves_as_ct_with_all_of_its_transforms(bench, ct, ready
     assert bench.widget.scene.layer(CT) is layer
     assert [x.name for x in bench.viewer.layers].count(layer.name) == 1
     assert bench.widget.form.layer.currentText() == "mine"
+
+
+@pytest.mark.parametrize("flip", [1, -1])
+def test_right_front_and_top_are_where_the_slice_views_say(bench, flip):
+    """An asymmetric phantom: its right front upper corner is bright, however it is stored."""
+    array = np.full((40, 50, 60), 0.1, np.float32)
+    array[30:, 38:, 46:] = 1.0
+    affine = np.diag([flip, 1.0, 1, 1])
+    affine[0, 3] = 0 if flip == 1 else 39
+    ((data, look, _),) = to_layers(Image(array[::flip], affine))
+    bench.viewer.add_image(data, **(look | {"contrast_limits": (0.0, 1.0)}))
+
+    for name in ("axial", "coronal", "sagittal"):  # right of the canvas: R, R, A; top of it: A, S, S
+        bench.widget.scene.look(name, np.array([35.0, 44.0, 53.0]))
+        bench.viewer.fit_to_view()
+        bench.viewer.canvas.overlays["axes"].visible = False
+        bench.viewer.canvas.overlays["scale_bar"].visible = False
+        QTest.qWait(50)
+        picture = bench.viewer.screenshot(flash=False)[..., 0].astype(float)
+        rows, columns = np.nonzero(picture > 200)
+        inside = np.nonzero(picture > 15)
+        assert rows.mean() < inside[0].mean()
+        assert columns.mean() > inside[1].mean()
