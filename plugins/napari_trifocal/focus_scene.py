@@ -63,24 +63,31 @@ class FocusScene:
         found = self.layers.get(role)
         return found if found is not None and found in self.viewer.layers else None
 
-    def show_head(self, layers: list[Any], adopted: Layer | None = None) -> None:
-        """Replace everything by a head's layers, with the CT first; an adopted layer serves as its CT."""
+    def clear(self, layers: list[Any], adopted: Layer | None = None) -> None:
+        """Take away what is shown, for a head with these layers; an adopted layer serves as its CT."""
         for role in ROLES:
             old = self.layer(role)
-            if old is not None and old is not adopted and not old.metadata.get("trifocal_adopted"):
+            if old is None or old is adopted:
+                continue
+            if old.metadata.get("trifocal_adopted"):
+                old.visible = False
+            else:
                 self.viewer.layers.remove(old)
         self.layers.clear()
         self._wanted = dict.fromkeys(ROLES, True)
-        ct, skull = layers
         if adopted is not None:
             self.layers[CT] = adopted
             adopted.metadata["trifocal_adopted"] = True
             adopted.visible = self._shows(CT)
-        else:
-            self._add(CT, ct)
-        self.show(skull, role=SKULL)
-        bounds = np.stack([skull[0][0].min(0), skull[0][0].max(0)])
-        self._centre, self._reach_mm = bounds.mean(0), float(np.ptp(bounds, axis=0).max())
+        vertices = layers[1][0][0]
+        self._centre = (vertices.min(0) + vertices.max(0)) / 2
+        self._reach_mm = float(np.ptp(vertices, axis=0).max())
+
+    @staticmethod
+    def missing(layers: list[Any], adopted: Layer | None = None) -> list[tuple[str, Any]]:
+        """Those of a head's layers that are to be shown, with their roles."""
+        pairs = list(zip((CT, SKULL), layers, strict=True))
+        return pairs if adopted is None else pairs[1:]
 
     def show(self, layer: Any, role: str = "") -> None:
         """Add a layer, or bring the one of the same role up to date by the cheapest way."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ from napari_trifocal.focus_session import FocusSession, Message
 from napari_trifocal.layers import BOWL, CLOUD, CT, SLICES
 from napari_trifocal.reader import SUFFIXES
 from napari_trifocal.settings import cache_folder, default_device
+from napari_trifocal.turns import Turns
 from napari_trifocal.writer import layer_image
 from trifocal.image import Image
 
@@ -72,6 +74,7 @@ class FocusWidget(QWidget):
         self._drag = FocusDrag(napari_viewer, self.session)
         self._adopting: Layer | None = None
         self._shown_at = 0.0
+        self._turns = Turns(self)
         self._hold = QTimer(self, singleShot=True)
         self._hold.timeout.connect(self._show_placing)
         self.form = FocusForm(self.session)
@@ -133,7 +136,7 @@ class FocusWidget(QWidget):
     def wait(self, timeout: float = 60.0) -> bool:
         """Let the window live until nothing is being computed any more; False if that takes too long."""
         end = time.monotonic() + timeout
-        while self.session.busy:
+        while self.session.busy or self._turns.waiting:
             if time.monotonic() > end:
                 return False
             QApplication.processEvents()
@@ -158,6 +161,7 @@ class FocusWidget(QWidget):
             return
         self._released = True
         self._hold.stop()
+        self._turns.clear()
         self.session.close()
         self._drag.close()
         self.scene.close()
@@ -169,11 +173,21 @@ class FocusWidget(QWidget):
     def _on_session_loaded(self, layers: list[Any]) -> None:
         adopted = self._adopting if self._adopting in self._viewer.layers else None
         self._adopting = None
-        self.scene.show_head(layers, adopted)
-        self._on_viewer_layers()
         self.form.readout.show_nothing()
+        # napari takes up to half a second to add a layer: one in each turn.
+        self._turns.clear()
+        self._turns.add(
+            lambda: self.scene.clear(layers, adopted),
+            *(partial(self.scene.show, layer, role) for role, layer in self.scene.missing(layers, adopted)),
+            self._on_viewer_layers,
+            self._show_placing,
+            lambda: self.set_view("3-D"),
+        )
 
     def _on_session_placed(self) -> None:
+        if self._turns.waiting and not self.session.dragging:
+            self._turns.add(self._show_placing)  # after the head that it lies on
+            return
         wait = self._shown_at + HOLD_S - time.monotonic()
         if not self.session.dragging or wait <= 0:
             self._show_placing()
@@ -184,25 +198,26 @@ class FocusWidget(QWidget):
         self._hold.stop()
         self._shown_at = time.monotonic()
         session = self.session
-        first = self.scene.layer(BOWL) is None
         self.form.show_placing()
         self.scene.show_bowl(session.bowl, session.pose, session.coupling)
         self.scene.show_target(session.target_mm)
-        if first:
-            self.set_view("3-D")
 
     def _on_session_bowl_changed(self) -> None:
         self.scene.drop(BOWL)
-        if self.session.pose is not None:
+        if self.session.pose is not None and not self._turns.waiting:
             self.scene.show_bowl(self.session.bowl, self.session.pose, self.session.coupling)
 
     def _on_session_predicted(self, answer: Answer) -> None:
         if self._hold.isActive():
             self._show_placing()
-        for layer in answer.layers:
-            self.scene.show(layer)
-        self.scene.hide(CLOUD, hidden=answer.order.preview)
-        self.scene.hide(SLICES, hidden=answer.order.preview)
+        hidden = answer.order.preview
+        shows = [partial(self.scene.show, layer) for layer in answer.layers]
+        hides = [partial(self.scene.hide, role, hidden=hidden) for role in (CLOUD, SLICES)]
+        if hidden and not self._turns.waiting:
+            for call in (*shows, *hides):
+                call()
+        else:
+            self._turns.add(*shows, *hides)
 
     def _on_command(self, line: str) -> None:
         QApplication.clipboard().setText(line)
