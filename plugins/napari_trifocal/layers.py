@@ -163,7 +163,7 @@ def slices_layer(prediction: FocusPrediction) -> LayerData:
 
 def bowl_layer(bowl: Bowl, pose: Pose, problem: str | None = None) -> LayerData:
     """The bowl with its beam axis and geometric focus in red; orange if it does not couple."""
-    look = {"name": BOWL, "colormap": bowl_colour(problem), "shading": "smooth", "opacity": 0.75}
+    look = {"name": BOWL, "colormap": bowl_colour(problem), "shading": "smooth", "opacity": 0.6}
     return _surface((bowl_vertices(bowl, pose), bowl_mesh(bowl)[1])), look | WORLD, "surface"
 
 
