@@ -47,6 +47,7 @@ class App:
                 msg = f"there is no file or folder {path}"
                 raise FileNotFoundError(msg)
         if has_display():
+            spare_a_core()
             from trifocal_app.window import open_window
 
             return open_window(self.files, resample=self.resample)
@@ -89,6 +90,16 @@ class App:
         from trifocal.focus.phantoms import sample_head
 
         return sample_head()
+
+
+def spare_a_core() -> None:
+    """On two cores, keep Mesa's software renderer to the interface thread; call it before a window is made.
+
+    It draws with a thread for each core otherwise, and takes the one that predictions need: with it, the way
+    from a mouse move to the new cloud was half as long again. A real GPU takes no notice.
+    """
+    if (os.cpu_count() or 1) <= 2:
+        os.environ.setdefault("LP_NUM_THREADS", "0")
 
 
 def has_display() -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 FAR_MM = 400.0  # where rays start, before anything on the canvas
 BESIDE_MM = 50.0  # up to here the distance to the skin is mapped
 TARGET_RADIUS_MM = 5.0
+# While dragging, Python's threads change hands this often: a prediction is hundreds of short calls, and would
+# wait up to 5 ms at each for the thread that draws.
+SWITCH_S = 0.0005
 
 
 class FocusDrag:
@@ -52,6 +56,8 @@ class FocusDrag:
             return
         event.handled = True  # keeps the camera still
         session.begin_drag()
+        patience = sys.getswitchinterval()
+        sys.setswitchinterval(SWITCH_S)
         try:
             yield
             while event.type == "mouse_move":
@@ -60,6 +66,7 @@ class FocusDrag:
                 mover.move(origin, direction, tilt="Shift" in event.modifiers)
                 yield
         finally:
+            sys.setswitchinterval(patience)
             session.end_drag()
 
 

@@ -10,25 +10,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
 from napari_trifocal.focus_placing import MOST_STANDOFF_MM, Placing
 from napari_trifocal.layers import cloud_layer, shell_layer, slices_layer, to_layers
 from napari_trifocal.reader import volume_name
 from trifocal import io
 from trifocal.focus.head import Head
-from trifocal.focus.placement import aim, clearance_mm
-from trifocal.focus.predictor import (
-    FULL_POINTS_PER_WAVELENGTH,
-    PREVIEW_POINTS_PER_WAVELENGTH,
-    FocusInput,
-    FocusPrediction,
-    FocusPredictor,
-)
+from trifocal.focus.placement import aim, clearance_mm, first_target
+from trifocal.focus.predictor import FocusInput, FocusPrediction, FocusPredictor
 from trifocal.predictor import Progress, silent
-
-SMALL_BOX = 1_000_000  # voxels
-CORES = torch.get_num_threads()
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -72,13 +62,17 @@ class Source:
             image = io.read(self.path, resample=self.resample)
         head = Head.from_image(image, progress=lambda f, what: progress(0.2 + 0.6 * f, what))
         try:
-            pose, warnings = aim(head, bowl, head.centre_mm)
+            target = first_target(head, bowl)
+            pose, warnings = aim(head, bowl, target)
         except ValueError:  # no point of the skin couples: start at one that does not, and say why
-            pose, warnings = aim(head, bowl, head.centre_mm, head.centre_mm + [0, 0, 150.0])
+            target = head.centre_mm
+            pose, warnings = aim(head, bowl, target, target + [0, 0, 150.0])
         gap = float(np.clip(clearance_mm(head, bowl, pose), 0, MOST_STANDOFF_MM))
+        # What a bowl's previews have in common is made here, not at the first touch of the mouse.
+        FocusPredictor("has", device="cpu").predict(FocusInput(head, bowl, pose).preview())
         progress(0.8, "drawing the skull")
         layers = to_layers(head, name=self.name)
-        placing = Placing(pose, head.centre_mm, "target", gap)
+        placing = Placing(pose, target, "target", gap)
         return Loaded(head, self, placing, layers, head.warnings + warnings)
 
 
@@ -117,9 +111,9 @@ class Order:
 
     def predict(self, progress: Progress = silent) -> Answer:
         """Predict, and make the layer data here rather than on the interface thread."""
-        points = PREVIEW_POINTS_PER_WAVELENGTH if self.preview else FULL_POINTS_PER_WAVELENGTH
-        inputs = FocusInput(self.head, self.bowl, self.pose, self.target_mm, points)
-        _share_cores(inputs.box.shape)
+        inputs = FocusInput(self.head, self.bowl, self.pose, self.target_mm)
+        if self.preview:
+            inputs = inputs.preview()
         prediction = FocusPredictor.load(self.engine, device=self.device).predict(inputs, progress=progress)
         layers = [shell_layer(prediction)]
         if not self.preview:
@@ -134,16 +128,6 @@ class Answer:
     order: Order
     prediction: FocusPrediction
     layers: list[Any]
-
-
-def _share_cores(shape: tuple[int, int, int]) -> None:
-    """Compute a small box on one core.
-
-    Its steps last a fraction of a millisecond: when the other cores are busy, such as with drawing the
-    window, waiting for them at each step costs more than they help (measured: 40 ms on one core, 170 to 2000
-    on two).
-    """
-    torch.set_num_threads(1 if np.prod(shape) < SMALL_BOX else CORES)
 
 
 def save(
@@ -192,6 +176,7 @@ def command_line(order: Order, source: Source, bowl_name: str, cache: Path) -> s
             io.write(order.head.ct, ct)
     bowl = str(Path(bowl_name).absolute()) if Path(bowl_name).suffix else bowl_name
     words = ["trifocal", "predict", "focus", "--ct", str(Path(ct).absolute()), "--bowl", bowl]
-    words += ["--pose", str(pose.absolute()), "--out", "result"]
+    target = ",".join(f"{c:g}" for c in order.target_mm)
+    words += ["--pose", str(pose.absolute()), f"--target={target}", "--out", "result"]
     words += ["--engine", order.engine, "--device", order.device]
     return shlex.join([*words, *(["--resample"] if source.resample else [])])

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 # While the bowl is dragged it is drawn together with its cloud, or after this time: a frame costs as much as
 # a prediction without a GPU, and one for each mouse move would double the way of a cloud to the screen.
-HOLD_S = 0.15
+HOLD_S = 0.3
 OPEN_FILTER = f"Head CT ({' '.join('*' + s for s in SUFFIXES)});;All files (*)"
 
 

@@ -19,6 +19,9 @@ def measure(ct=None):
         move is skipped when the next comes before a worker is free), and what the interface thread spends on
         our own code per mouse move and per cloud.
     """
+    from trifocal_app.command import spare_a_core
+
+    spare_a_core()
     import torch  # noqa: F401, I001 - before Qt
     import napari
     from qtpy.QtCore import QPoint, Qt

@@ -61,14 +61,14 @@ def bench_has():
     from trifocal.focus.predictor import PREVIEW_POINTS_PER_WAVELENGTH
 
     results = {}
-    for name, points in (("full", 6.0), ("preview", PREVIEW_POINTS_PER_WAVELENGTH)):
+    for name, points, rounds in (("full", 6.0, 1), ("preview", PREVIEW_POINTS_PER_WAVELENGTH, 0)):
         bowl, box, medium = skull_case(points)
         for threads in (1, 2):
             torch.set_num_threads(threads)
             with torch.no_grad():
                 shape = "x".join(map(str, box.shape))
                 results[f"{name} {shape}, {threads} thread{'s'[: threads - 1]}"] = best(
-                    lambda m=medium, w=bowl, b=box: march(m, w, b)
+                    lambda m=medium, w=bowl, b=box, r=rounds: march(m, w, b, reverberations=r)
                 )
     return results
 
@@ -100,7 +100,7 @@ def bench_prediction():
     from trifocal.focus.head import Head
     from trifocal.focus.phantoms import sample_head
     from trifocal.focus.placement import aim
-    from trifocal.focus.predictor import PREVIEW_POINTS_PER_WAVELENGTH, FocusInput, FocusPredictor
+    from trifocal.focus.predictor import FocusInput, FocusPredictor
     from trifocal.focus.transducer import PRESETS
 
     torch.set_num_threads(2)
@@ -112,7 +112,7 @@ def bench_prediction():
     pose, _ = aim(head, bowl, head.centre_mm)
     predictor = FocusPredictor("has", device="cpu")
     full = FocusInput(head, bowl, pose)
-    preview = FocusInput(head, bowl, pose, points_per_wavelength=PREVIEW_POINTS_PER_WAVELENGTH)
+    preview = full.preview()
     return {
         "preparing the head, once": prepared,
         "full": best(lambda: predictor.predict(full)),

@@ -83,10 +83,15 @@ def focal_spot(
         Mask (x, y, z), and the index of the peak.
     """
     inside = np.where(region, pressure, 0)
-    peak = np.unravel_index(int(inside.argmax()), inside.shape)
+    peak = highest(inside)
     labels, _ = ndimage.label(inside >= level * inside[peak])
     spot: NDArray[np.bool_] = labels == labels[peak]
-    return spot, tuple(int(i) for i in peak)
+    return spot, peak
+
+
+def highest(array: NDArray[np.floating[Any]]) -> tuple[int, ...]:
+    """Index of the highest value."""
+    return tuple(int(i) for i in np.unravel_index(int(array.argmax()), array.shape))
 
 
 def centroid_mm(
@@ -109,7 +114,7 @@ def refined_peak(
     Returns:
         Its position (3,) in the bowl's frame in mm, and its height in Pa.
     """
-    _, peak = focal_spot(pressure, region, HALF_POWER)
+    peak = highest(np.where(region, pressure, 0))
     position = np.array(peak, float)
     height = float(pressure[peak])
     for axis, (i, n) in enumerate(zip(peak, pressure.shape, strict=True)):
@@ -150,10 +155,9 @@ def figures(
     target_mm: ArrayLike | None = None,
 ) -> Figures:
     """Work out the figures of a field (x, y, z) of pressure amplitude in Pa."""
-    _, peak = focal_spot(pressure, region, HALF_POWER)
     focus = pose.to_world(centroid_mm(pressure, region, box))
     inside = np.where(region, pressure, 0)
-    x, y, z = peak
+    x, y, z = highest(inside)
     h = box.spacing_mm
     length = width_mm(inside[x, y], z, h, HALF_PRESSURE)
     width = (

@@ -81,7 +81,7 @@ def place(
         standoff_mm: Smallest gap between the bowl's surface and the skin.
     """
     pose = Pose.from_apex(entry_mm, direction)
-    back = np.arange(0.0, bowl.depth_mm + standoff_mm + 60.0, 1.0)
+    back = np.arange(0.0, bowl.depth_mm + standoff_mm + 60.0, 2.0)
     vertices = pose.to_world(bowl.mesh(6, 24)[0])
     points = vertices - back[:, None, None] * pose.direction
     gap = head.distance_mm(points).min(1)
@@ -92,7 +92,7 @@ def place(
     if i == 0:
         return pose
     fraction = (standoff_mm - gap[i - 1]) / (gap[i] - gap[i - 1])
-    return pose.moved(-(back[i - 1] + float(fraction)))
+    return pose.moved(-(back[i - 1] + float(fraction) * (back[i] - back[i - 1])))
 
 
 def aim(

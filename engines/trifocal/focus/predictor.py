@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, Self, get_args
 
 import numpy as np
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 Engine = Literal["free-field", "has", "solver"]
 ENGINES: tuple[Engine, ...] = get_args(Engine)
 FULL_POINTS_PER_WAVELENGTH = 6.0
-PREVIEW_POINTS_PER_WAVELENGTH = 4.0
+PREVIEW_POINTS_PER_WAVELENGTH = 3.2
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,6 +48,7 @@ class FocusInput:
         pose: Bowl frame -> world.
         target_mm: (3,) world point that the focus is wanted at, if any.
         points_per_wavelength: Of the box, in water.
+        reverberations: Rounds of reflection inside the skull that the hybrid angular spectrum follows.
         model: How HU become acoustic properties.
     """
 
@@ -56,7 +57,12 @@ class FocusInput:
     pose: Pose
     target_mm: NDArray[np.float64] | None = None
     points_per_wavelength: float = FULL_POINTS_PER_WAVELENGTH
+    reverberations: int = 1
     model: AcousticModel = field(default_factory=AcousticModel)
+
+    def preview(self) -> FocusInput:
+        """The same on a coarser grid and without reverberation: less true, and soon there."""
+        return replace(self, points_per_wavelength=PREVIEW_POINTS_PER_WAVELENGTH, reverberations=0)
 
     @property
     def box(self) -> Box:
@@ -108,6 +114,7 @@ class FocusPrediction:
             "target_mm": inputs.target_mm,
             "box": self.box,
             "points_per_wavelength": inputs.points_per_wavelength,
+            "reverberations": inputs.reverberations,
             "acoustic_model": inputs.model,
         }
 
@@ -162,7 +169,7 @@ class FocusPredictor:
             )
             return np.asarray(free_field(bowl).amplitude(points.to(self.device)).cpu())
         if self.engine == "has":
-            return np.asarray(march(medium, bowl, box)[0].abs().cpu())
+            return np.asarray(march(medium, bowl, box, reverberations=inputs.reverberations)[0].abs().cpu())
         return np.abs(solve(*medium.arrays(), bowl, box, device=self.device.type, progress=progress))
 
 
