@@ -144,9 +144,7 @@ def test_aiming_from_an_entry_point(head):
 
 
 def test_target_outside_the_head_is_refused(head):
-    with pytest.raises(
-        ValueError, match=r"target \[5.0, -8.0, 132.0\] lies (29|30|31|32) mm outside the head"
-    ):
+    with pytest.raises(ValueError, match=r"target \[5.0, -8.0, 132.0\] lies (29|3[0-2]) mm outside"):
         placement.aim(head, BOWL, [5, -8, 132])
 
 

@@ -199,7 +199,7 @@ class FocusWidget(QWidget):
         self._shown_at = time.monotonic()
         session = self.session
         self.form.show_placing()
-        self.scene.show_bowl(session.bowl, session.pose, session.coupling)
+        self.scene.show_bowl(session.bowl, session.pose, session.coupling, dragging=session.dragging)
         self.scene.show_target(session.target_mm)
 
     def _on_session_bowl_changed(self) -> None:

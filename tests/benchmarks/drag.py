@@ -76,7 +76,7 @@ class Clock:
     def __init__(self, viewer, widget):
         self._session = widget.session
         self._moved_at, self._asked, self._arrived, self.frames = 0.0, [], [], 0
-        self.latency, self.predicting, self.move, self.cloud = [], [], [], []
+        self.latency, self.own, self.predicting, self.move, self.cloud = [], [], [], [], []
         drag_to, show = self._session.drag_to, widget._on_session_predicted
 
         def timed_drag_to(placing):
@@ -106,11 +106,13 @@ class Clock:
     def figures(self):
         """Milliseconds by name."""
         ms = {
-            name: 1e3 * np.array(getattr(self, name)) for name in ("latency", "predicting", "move", "cloud")
+            name: 1e3 * np.array(getattr(self, name))
+            for name in ("latency", "own", "predicting", "move", "cloud")
         }
         return {
             "mouse move to cloud on screen, median": float(np.median(ms["latency"])),
             "mouse move to cloud on screen, p95": float(np.percentile(ms["latency"], 95)),
+            "the same for moves with a cloud of their own, p95": float(np.percentile(ms["own"], 95)),
             "preview prediction, median": float(np.median(ms["predicting"])),
             "own code per mouse move, worst": float(ms["move"].max()),
             "own code per cloud, worst": float(ms["cloud"].max()),
@@ -123,6 +125,7 @@ class Clock:
             # a cloud answers its own mouse move and all before it that are still unanswered
             asked = next((i for i, (_, p) in enumerate(self._asked) if p.pose is pose), -1)
             self.latency += [now - moved_at for moved_at, _ in self._asked[: asked + 1]]
+            self.own += [now - self._asked[asked][0]] if asked >= 0 else []
             self._asked = self._asked[asked + 1 :]
         self.frames += bool(self._arrived)
         self._arrived.clear()
