@@ -2,8 +2,8 @@
 
     xvfb-run -a -s "-screen 0 1400x1000x24 +extension GLX" .venv/bin/python docs/pictures.py [NAME CT]
 
-With no argument the sample head, as docs/window.png and docs/slices.png. With a name and a CT, the window before
-and after a drag by real mouse events, as docs/NAME-before.png and docs/NAME-after.png.
+With no argument the sample head, as docs/window.png and docs/slices.png. With a name and a CT, the window
+before and after a drag by real mouse events, as docs/NAME-before.png and docs/NAME-after.png.
 """
 
 import sys
@@ -68,7 +68,7 @@ def main(words):
     else:
         shoot(viewer, f"{words[0]}-before")
         before = widget.session.pose
-        drag(viewer, widget, (-70, 45))
+        drag(viewer, widget, (-120, 5))
         settle(widget)
         assert widget.session.pose is not before, "the drag missed the bowl"
         shoot(viewer, f"{words[0]}-after")
