@@ -110,7 +110,7 @@ class FocusScene:
             self._add(BOWL, bowl_layer(bowl, pose, problem))
             return
         if dragging and self.viewer.dims.ndisplay == 3:
-            # An affine needs no new slice in 3-D, and without one vispy keeps its shaders: 12 ms less a frame.
+            # In 3-D an affine needs no new slice; without one vispy keeps its shaders, 12 ms less a frame.
             with old.events.set_data.blocker():
                 old.affine = pose.matrix @ np.linalg.inv(self._bowl_at.matrix)
         else:  # new vertices: a rotated layer would be drawn wrongly in 2-D
