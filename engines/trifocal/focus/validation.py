@@ -157,7 +157,7 @@ def has_in_water() -> float:
     bowl = PRESETS["default"]
     box = Box.around(bowl)
     medium = water(box, bowl.frequency_hz)
-    # planes of nothing but water take the free field as it is: a corner of tissue at the rim makes it march
+    # planes of nothing but water are the free field as it is: a corner of tissue at the rim makes it march
     medium.sound_speed[0, 0, 0, ceil(bowl.depth_mm / box.spacing_mm)] = (
         AcousticModel().soft_tissue.sound_speed
     )
