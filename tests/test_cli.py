@@ -154,6 +154,13 @@ def test_a_full_disk_leaves_nothing_behind(ct, tmp_path, capsys, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
+def test_a_box_that_does_not_fit_the_memory_is_refused_before_it_is_made(ct, tmp_path, capsys):
+    out = tmp_path / "result"
+    assert run("predict focus --ct CT --target 0,0,50 --out OUT --points-per-wavelength 100", ct, out) == 2
+    assert "GiB are free: use fewer points per wavelength" in capsys.readouterr().err
+    assert not out.exists()
+
+
 def test_help_names_every_command_and_gives_examples(capsys):
     assert main(["--help"]) == 0
     text = capsys.readouterr().out

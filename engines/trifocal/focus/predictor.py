@@ -5,9 +5,11 @@ from __future__ import annotations
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from math import prod
 from typing import TYPE_CHECKING, Any, Literal, Self, get_args
 
 import numpy as np
+import psutil
 import torch
 
 from trifocal import __version__
@@ -36,6 +38,7 @@ Engine = Literal["free-field", "has", "solver"]
 ENGINES: tuple[Engine, ...] = get_args(Engine)
 FULL_POINTS_PER_WAVELENGTH = 6.0
 PREVIEW_POINTS_PER_WAVELENGTH = 3.2
+MARCH_BYTES_PER_VOXEL = 150  # measured: 7.7 GB for the 46 M voxels of h-101
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,10 +142,12 @@ class FocusPredictor:
 
         Raises:
             Cancelled: If `progress` raises it.
-            MemoryError: If the solver would not fit into memory.
+            MemoryError: If it would not fit into memory; nothing has been started then.
         """
         start = time.perf_counter()
         box, bowl = inputs.box, inputs.bowl
+        if self.engine == "has":
+            _check_memory(box)
         progress(0.0, "sampling the head")
         with _one_core():
             medium = sample_medium(inputs, self.device)
@@ -201,6 +206,16 @@ def sample_medium(inputs: FocusInput, device: torch.device) -> Medium:
     pose = torch.from_numpy(inputs.pose.matrix.copy())[None].to(device)
     hu, water = inputs.head.sample(pose, inputs.box)
     return medium_from_hu(hu, water, inputs.bowl.frequency_hz, inputs.model)
+
+
+def _check_memory(box: Box) -> None:
+    needed, free = MARCH_BYTES_PER_VOXEL * prod(box.shape), psutil.virtual_memory().available
+    if needed > free:
+        msg = (
+            f"a box of {' x '.join(map(str, box.shape))} voxels needs {needed / 2**30:.1f} GiB of memory and "
+            f"{free / 2**30:.1f} GiB are free: use fewer points per wavelength or a lower frequency"
+        )
+        raise MemoryError(msg)
 
 
 def _warnings(inputs: FocusInput, hu: NDArray[np.float32]) -> tuple[str, ...]:
