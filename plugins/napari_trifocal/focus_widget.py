@@ -86,7 +86,8 @@ class FocusWidget(QWidget):
         napari_viewer.layers.events.inserted.connect(self._on_viewer_layers)
         napari_viewer.layers.events.removed.connect(self._on_viewer_layers)
         session = self.session
-        self.destroyed.connect(lambda: (session.close(), interface.deleteLater()))
+        # `interface` is named to be kept: the threads post through it until they have ended
+        self.destroyed.connect(lambda *_, kept=interface: session.close())
 
     def load(self, source: str | Path | Image | Layer, *, resample: bool = False) -> None:
         """Open a head CT: a path, an image, or an image layer of the viewer. Returns at once; see `wait`."""
