@@ -46,4 +46,4 @@ def test_every_engine_module_imports_without_the_gui_packages():
 
 @pytest.mark.parametrize("module", ["napari_trifocal.layers", "napari_trifocal.reader"])
 def test_what_turns_predictions_into_layer_data_imports_without_the_gui_packages(module):
-    run(f"import {module}")
+    assert run(f"import {module}; print({module}.__name__)") == [module]

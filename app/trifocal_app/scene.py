@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from trifocal.focus.predictor import FocusPrediction
 
-SHELLS = ((0.7, 0.9), (0.5, 0.45), (0.25, 0.15))  # level of the peak, opacity
+SHELLS = ((0.7, 0.45), (0.5, 0.35), (0.25, 0.12))  # level of the peak, opacity: the target shows inside
 
 
 def draw_scene_3d(prediction: FocusPrediction, path: Path | str) -> None:
@@ -29,7 +29,7 @@ def draw_scene_3d(prediction: FocusPrediction, path: Path | str) -> None:
     plotter.set_background("black")
     head, pose = prediction.inputs.head, prediction.inputs.pose
     plotter.add_mesh(
-        _surface(*skull_mesh(head, 60_000)), color="#f0f0f0", opacity=0.35, ambient=0.35, smooth_shading=True
+        _surface(*skull_mesh(head, 60_000)), color="#f0f0f0", opacity=0.25, ambient=0.3, smooth_shading=True
     )
     vertices, faces = bowl_mesh(prediction.inputs.bowl)
     plotter.add_mesh(_surface(pose.to_world(vertices), faces), color="#e03030")

@@ -4,7 +4,9 @@ import os
 import subprocess
 import sys
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from heads import shell_ct
 from trifocal import io
@@ -50,6 +52,10 @@ def test_with_no_display_the_app_leaves_pictures_and_volumes(ct, tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert {"scene_3d.png", "scene.png", "pressure.nii.gz", "summary.json"} <= {p.name for p in out.iterdir()}
+    red, green, blue = np.moveaxis(np.asarray(Image.open(out / "scene_3d.png"))[..., :3].astype(int), -1, 0)
+    assert (red - np.maximum(green, blue) > 60).sum() > 2000  # the bowl
+    assert (blue - np.maximum(red, green) > 30).sum() > 500  # the cloud
+    assert ((abs(red - blue) < 12) & (red > 60)).sum() > 20_000  # the skull
     assert str(out / "scene_3d.png") in done.stdout
     assert "not for clinical use" in done.stdout
 
