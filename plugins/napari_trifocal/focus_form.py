@@ -8,8 +8,8 @@ from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QCheckBox, QComboBox, QFileDialog, QLabel, QProgressBar, QPushButton, QWidget
 from superqt.utils import signals_blocked
 
+from napari_trifocal.focus_engine_panel import EnginePanel
 from napari_trifocal.focus_panels import Heading, PlacingPanel, ReadoutPanel, column, form, row
-from napari_trifocal.focus_session import ENGINES
 from napari_trifocal.layers import COLOURS, VIEWS
 from trifocal import RESEARCH_USE_ONLY
 from trifocal.focus.transducer import PRESETS
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from napari_trifocal.focus_jobs import Answer
     from napari_trifocal.focus_session import FocusSession, Message
 
-DEVICES = ("auto", "cpu", "cuda")
 FROM_FILE = "from a JSON file..."
 
 
@@ -38,9 +37,8 @@ class FocusForm(QWidget):
         super().__init__()
         self._session = session
         self._layers: list[Layer] = []
-        self.placing, self.readout = PlacingPanel(), ReadoutPanel()
+        self.placing, self.readout, self.engines = PlacingPanel(), ReadoutPanel(), EnginePanel()
         self._make_head()
-        self._make_engine()
         self._make_state()
         self._arrange()
         self._connect()
@@ -72,8 +70,12 @@ class FocusForm(QWidget):
             f"{bowl.frequency_hz / 1e3:g} kHz"
         )
 
+    def _on_session_choice(self) -> None:
+        self.engines.show_choice(self._session.choice)
+
     def _on_session_predicted(self, answer: Answer) -> None:
         self.readout.show_prediction(answer.prediction, preview=answer.order.preview)
+        self.engines.show_prediction(answer.prediction)
 
     def _on_session_said(self, message: Message) -> None:
         self.message.setText(message.text)
@@ -113,17 +115,6 @@ class FocusForm(QWidget):
         self.bowl.activated.connect(self._on_bowl_activated)
         self.bowl_text = _text()
 
-    def _make_engine(self) -> None:
-        self.engine, self.device = QComboBox(), QComboBox()
-        self.engine.addItems(ENGINES)
-        self.engine.setToolTip("has: hybrid angular spectrum march through the skull; free-field: water only")
-        self.device.addItems(DEVICES)
-        self.device.setCurrentText(self._session.device)
-        for box in (self.engine, self.device):
-            box.activated.connect(
-                lambda _: self._session.set_engine(self.engine.currentText(), self.device.currentText())
-            )
-
     def _make_state(self) -> None:
         self.notice = QLabel(f"<b>{RESEARCH_USE_ONLY}</b>")
         self.notice.setWordWrap(True)
@@ -149,7 +140,7 @@ class FocusForm(QWidget):
         rows.addRow("", self.resample)
         rows.addRow("bowl", self.bowl)
         rows.addRow("", self.bowl_text)
-        rows.addRow("engine", row(self.engine, self.device))
+        rows.addRow("engine", self.engines)
         layout = column(
             self,
             self.notice,
@@ -174,6 +165,8 @@ class FocusForm(QWidget):
         session.said.connect(self._on_session_said)
         session.progress.connect(self._on_session_progress)
         self.cancel.clicked.connect(session.cancel)
+        session.choice.changed.connect(self._on_session_choice)
+        self.engines.chosen.connect(session.set_engine)
         placing.axis_chosen.connect(session.set_axis)
         placing.standoff_chosen.connect(session.set_standoff)
         placing.pose_typed.connect(session.set_pose)
@@ -181,6 +174,7 @@ class FocusForm(QWidget):
         placing.undo.connect(session.undo)
         placing.redo.connect(session.redo)
         self._on_session_bowl_changed()
+        self._on_session_choice()
 
     def _on_target_typed(self, target_mm: object) -> None:
         if not self._session.set_target(target_mm):

@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import shlex
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_trifocal.focus_engines import Engines
 from napari_trifocal.focus_placing import MOST_STANDOFF_MM, Placing
 from napari_trifocal.layers import cloud_layer, shell_layer, slices_layer, to_layers
 from napari_trifocal.reader import volume_name
@@ -99,6 +100,7 @@ class Order:
         engine: Rung of the ladder.
         device: "auto", "cpu" or "cuda".
         preview: Coarse and soon, or full.
+        engines: What is loaded already.
     """
 
     head: Head
@@ -108,13 +110,27 @@ class Order:
     engine: str
     device: str
     preview: bool = False
+    engines: Engines = field(default_factory=Engines)
+
+    @property
+    def inputs(self) -> FocusInput:
+        """What the engine gets."""
+        inputs = FocusInput(self.head, self.bowl, self.pose, self.target_mm)
+        return inputs.preview() if self.preview else inputs
+
+    def at_place_of(self, other: Order) -> bool:
+        """Whether both have the same bowl at the same place on the same head."""
+        same = self.head is other.head and self.bowl == other.bowl
+        return same and np.array_equal(self.pose.matrix, other.pose.matrix)
 
     def predict(self, progress: Progress = silent) -> Answer:
-        """Predict, and make the layer data here rather than on the interface thread."""
-        inputs = FocusInput(self.head, self.bowl, self.pose, self.target_mm)
-        if self.preview:
-            inputs = inputs.preview()
-        prediction = FocusPredictor.load(self.engine, device=self.device).predict(inputs, progress=progress)
+        """Predict, and make the layer data here rather than on the interface thread.
+
+        Raises:
+            EngineError: If the engine cannot be loaded.
+        """
+        predictor = self.engines.get(self.engine, self.device)
+        prediction = predictor.predict(self.inputs, progress=progress)
         layers = [shell_layer(prediction)]
         if not self.preview:
             layers += [cloud_layer(prediction), slices_layer(prediction)]
@@ -136,6 +152,7 @@ def save(
     folder: Path,
     picture: NDArray[np.uint8] | None,
     progress: Progress = silent,
+    truth: FocusPrediction | None = None,
 ) -> Path:
     """Write the field, its figures, pose, pictures and provenance to a folder.
 
@@ -145,6 +162,7 @@ def save(
         folder: Made if it does not exist.
         picture: (rows, columns, 4) of the window, written as window.png.
         progress: Gets the progress.
+        truth: The solver's field for the same order, if it has been verified.
 
     Raises:
         OSError: If the folder cannot be written.
@@ -156,13 +174,13 @@ def save(
     if prediction is None:
         prediction = replace(order, preview=False).predict(progress).prediction
     progress(0.5, f"writing to {folder.name}")
-    save_prediction(prediction, folder)
+    save_prediction(prediction, folder, truth=truth)
     if picture is not None:
         Picture.fromarray(picture).save(folder / "window.png")
     return folder
 
 
-def command_line(order: Order, source: Source, bowl_name: str, cache: Path) -> str:
+def command_line(order: Order, source: Source, bowl_name: str, cache: Path, *, verify: bool = False) -> str:
     """The command that repeats a prediction; its pose and a CT without a file are written to the cache."""
     record = json.dumps(order.pose.record(), sort_keys=True)
     pose = cache / "poses" / f"{hashlib.sha256(record.encode()).hexdigest()[:16]}.json"
@@ -179,4 +197,6 @@ def command_line(order: Order, source: Source, bowl_name: str, cache: Path) -> s
     target = ",".join(f"{c:g}" for c in order.target_mm)
     words += ["--pose", str(pose.absolute()), f"--target={target}", "--out", "result"]
     words += ["--engine", order.engine, "--device", order.device]
-    return shlex.join([*words, *(["--resample"] if source.resample else [])])
+    words += ["--resample"] if source.resample else []
+    words += ["--verify"] if verify else []
+    return shlex.join(words)

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from psygnal import Signal
 
+from napari_trifocal.focus_choice import EngineChoice
+from napari_trifocal.focus_engines import EngineError
 from napari_trifocal.focus_jobs import Answer, Loaded, Order, Source
 from napari_trifocal.focus_placing import AXES, MOST_STANDOFF_MM, Axis, History, Placing
 from napari_trifocal.worker import JobQueue, Post
@@ -24,8 +26,6 @@ if TYPE_CHECKING:
     from trifocal.focus.head import Head
     from trifocal.focus.pose import Pose
     from trifocal.focus.predictor import FocusPrediction
-
-ENGINES = ("has", "free-field")
 
 
 @dataclass(frozen=True)
@@ -60,8 +60,7 @@ class FocusSession:
         self.source: Source | None = None
         self.bowl: Bowl = PRESETS["default"]
         self.bowl_name = "default"
-        self.engine = "has"
-        self.device = device
+        self.choice = EngineChoice(device)
         self.placing: Placing | None = None
         self.coupling: str | None = None
         self.answer: Answer | None = None
@@ -70,6 +69,8 @@ class FocusSession:
         self._loading = JobQueue(post, "trifocal-load")
         self._predicting = JobQueue(post, "trifocal-predict")
         self._saving = JobQueue(post, "trifocal-save")
+        self._choosing = JobQueue(post, "trifocal-engine")
+        self._queues = self._loading, self._predicting, self._saving, self._choosing
 
     @property
     def pose(self) -> Pose | None:
@@ -94,7 +95,7 @@ class FocusSession:
     @property
     def busy(self) -> bool:
         """Whether anything is being computed or written."""
-        return self._loading.busy or self._predicting.busy or self._saving.busy
+        return any(queue.busy for queue in self._queues)
 
     def load(self, source: Source) -> None:
         """Read a head CT and get it ready; until then, and if it fails, everything stays as it is."""
@@ -121,10 +122,13 @@ class FocusSession:
         return True
 
     def set_engine(self, engine: str, device: str | None = None) -> None:
-        """Choose the rung and the device, and predict again."""
-        self.engine = engine
-        self.device = device or self.device
+        """Choose the rung and the device, and predict again; one that cannot be loaded gives way to HAS."""
+        self.choice.choose(engine, device)
         self.predict()
+
+    def find_engines(self) -> None:
+        """Load the engine that is chosen, and see which devices there are."""
+        self._choosing.submit(self.choice.find, self._on_engines, self._on_failed, self.progress.emit)
 
     def set_pose(self, pose: Pose, tag: str = "") -> None:
         """Put the bowl where it is told to be; the axis rule is off until one is chosen."""
@@ -203,9 +207,10 @@ class FocusSession:
             self.bowl,
             self.placing.pose,
             self.placing.target_mm,
-            self.engine,
-            self.device,
-            preview=preview,
+            self.choice.engine,
+            self.choice.device,
+            preview,
+            self.choice.engines,
         )
 
     def run_saving(self, work: Callable[..., Any], done: Callable[[Any], None]) -> None:
@@ -214,12 +219,12 @@ class FocusSession:
 
     def cancel(self) -> None:
         """Stop whatever is being computed."""
-        for queue in (self._loading, self._predicting, self._saving):
+        for queue in self._queues:
             queue.cancel()
 
     def close(self) -> None:
         """Stop everything and join the threads."""
-        for queue in (self._loading, self._predicting, self._saving):
+        for queue in self._queues:
             queue.close()
 
     def say(self, text: str, *, is_error: bool = False) -> None:
@@ -260,10 +265,20 @@ class FocusSession:
         self.predicted.emit(answer)
         self.progress.emit(1.0, "")
 
+    def _on_engines(self, missing: dict[str, str]) -> None:
+        self.progress.emit(1.0, "")
+        sentence = self.choice.note(missing)
+        if sentence is not None:
+            self.say(sentence, is_error=True)
+            self.predict()
+
     def _on_failed(self, error: BaseException) -> None:
         self.progress.emit(1.0, "")
         if isinstance(error, Cancelled):
             self.say("cancelled")
+        elif isinstance(error, EngineError) and self.choice.give_up(error):
+            self.say(f"{error}; {self.choice.engine} is used", is_error=True)
+            self.predict()
         else:
             self._refuse(error)
 

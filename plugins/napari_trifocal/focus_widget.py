@@ -83,6 +83,7 @@ class FocusWidget(QWidget):
         self._connect_form()
         self._bind_keys()
         self._on_viewer_layers()
+        self.session.find_engines()
         napari_viewer.layers.events.inserted.connect(self._on_viewer_layers)
         napari_viewer.layers.events.removed.connect(self._on_viewer_layers)
         session = self.session
