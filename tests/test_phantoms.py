@@ -96,8 +96,8 @@ def test_the_same_specification_gives_the_same_bits(random: Image) -> None:
 
 def test_another_seed_gives_another_skull(random: Image) -> None:
     other = head_ct(replace(random_spec(1), seed=2), spacing_mm=2.5)
-    assert other.shape == random.shape
-    bone, other_bone = random.array > 500, other.array > 500
+    there = other.resample(random.affine, random.shape, fill=-1000)
+    bone, other_bone = random.array > 500, there.array > 500
     assert (bone ^ other_bone).sum() > 0.05 * bone.sum()
 
 
@@ -226,3 +226,54 @@ def test_parameters_outside_their_range_are_refused() -> None:
         HeadSpec(temporal_mm=0.5)
     with pytest.raises(ValueError, match="spacing_mm must be between"):
         head_ct(HeadSpec(), spacing_mm=0.1)
+
+
+def test_jitter_makes_the_two_sides_differ() -> None:
+    def lopsided(jitter: float) -> float:
+        ct = head_ct(replace(QUIET, jitter=jitter), spacing_mm=3)
+        mirrored = ct.array[::-1].astype(float)
+        return float(((ct.array > 500) ^ (mirrored > 500)).sum() / (ct.array > 500).sum())
+
+    assert lopsided(1) > 1.5 * lopsided(0)
+
+
+@pytest.mark.parametrize(
+    ("surroundings", "inside_hu", "outside_hu"), [("water", 0, 0), ("air", -1000, -1000)]
+)
+def test_a_bare_skull_stands_in_water_or_air(surroundings: str, inside_hu: int, outside_hu: int) -> None:
+    ct = head_ct(replace(QUIET, surroundings=surroundings), spacing_mm=3)
+    assert ct.sample([0.0, 0.0, 20.0]) == pytest.approx(inside_hu, abs=1)
+    assert ct.array[0, 0, -1] == pytest.approx(outside_hu, abs=1)
+    assert (ct.array > 600).any()
+
+
+def test_a_pseudo_ct_has_one_value_for_all_soft_tissue() -> None:
+    ct = head_ct(replace(QUIET, surroundings="flat"), spacing_mm=3)
+    brain = ct.sample(np.random.default_rng(0).uniform([-35, -50, 0], [35, 35, 55], (500, 3)))
+    assert np.ptp(brain) <= 1
+
+
+def test_a_burr_hole_and_a_bone_flap_open_the_vault() -> None:
+    whole = head_ct(QUIET, spacing_mm=2).array > 500
+    drilled = head_ct(replace(QUIET, burr_hole_mm=14), spacing_mm=2).array > 500
+    sawn = head_ct(replace(QUIET, bone_flap_mm=2), spacing_mm=2).array > 500
+    cylinder_mm3 = np.pi * 7**2 * 6
+    assert 8 * (whole & ~drilled).sum() == pytest.approx(cylinder_mm3, rel=0.5)
+    assert 8 * (whole & ~sawn).sum() > 500
+
+
+def test_thick_slices_blur_along_the_body_axis_only() -> None:
+    thin, thick = (head_ct(replace(QUIET, slice_mm=t), spacing_mm=1.5) for t in (0, 5))
+
+    def step_at(ct: Image, direction: tuple[float, float, float]) -> float:
+        return float(np.abs(np.gradient(profile(ct, direction)[1], 0.1)).max())
+
+    assert step_at(thick, (0, 0, 1)) < 0.75 * step_at(thin, (0, 0, 1))
+    assert step_at(thick, (1, 0, 0)) > 0.85 * step_at(thin, (1, 0, 0))
+
+
+def test_a_sharp_kernel_overshoots() -> None:
+    sharp = head_ct(replace(QUIET, sharpening=1.5), spacing_mm=2).array
+    soft = head_ct(QUIET, spacing_mm=2).array
+    assert sharp.max() > soft.max() + 100
+    assert sharp.min() < -1000

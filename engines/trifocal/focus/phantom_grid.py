@@ -134,6 +134,57 @@ class Rod(NamedTuple):
 Shape: TypeAlias = Ball | Rod
 
 
+@dataclass(frozen=True, eq=False)
+class Warp:
+    """Moves and resizes shapes by a smooth random displacement, so that neighbours stay joined.
+
+    Attributes:
+        waves: (3, n, 3) wave vectors per mm of the displacement along x, y, z.
+        phases: (3, n) of the waves.
+        sizes: (n, 3) wave vectors of the logarithm of the size.
+        amount: 0 for no change to 1.
+    """
+
+    waves: NDArray[np.float64]
+    phases: NDArray[np.float64]
+    sizes: NDArray[np.float64]
+    amount: float
+
+    @classmethod
+    def draw(cls, rng: np.random.Generator, amount: float, n: int = 12) -> Warp:
+        """Draw a displacement of about 3 mm and a change of size of about 12 %, times the amount."""
+        waves = rng.standard_normal((3, n, 3)) / 40
+        return cls(waves, rng.uniform(0, 2 * np.pi, (3, n)), rng.standard_normal((n, 3)) / 30, amount)
+
+    def shapes(self, shapes: tuple[Shape, ...]) -> tuple[Shape, ...]:
+        """The shapes in their new places."""
+        return tuple(self._shape(shape) for shape in shapes) if self.amount else shapes
+
+    def _shape(self, shape: Shape) -> Shape:
+        if isinstance(shape, Ball):
+            radii = np.array(shape.radii) * self._size(shape.centre)
+            return Ball(self._moved(shape.centre), (float(radii[0]), float(radii[1]), float(radii[2])))
+        size = self._size(shape.start)
+        start, stop = self._moved(shape.start), self._moved(shape.stop)
+        return Rod(start, stop, shape.across * size, shape.tall * size)
+
+    def _size(self, point: Point) -> float:
+        along = self.sizes @ (abs(point[0]), point[1], point[2]) + self.phases[0]
+        return float(np.exp(0.12 * self.amount * np.sqrt(2 / along.size) * np.cos(along).sum()))
+
+    def _moved(self, point: Point) -> Point:
+        # The two sides are alike, not the same; what lies on the midline stays near it.
+        mirrored = np.array([abs(point[0]), point[1], point[2]])
+        both = self._field(mirrored) * (np.sign(point[0]) if abs(point[0]) > 1 else 0.2, 1, 1)
+        away = self.amount * (2.5 * both + 1.2 * self._field(np.array(point) + 500))
+        return float(point[0] + away[0]), float(point[1] + away[1]), float(point[2] + away[2])
+
+    def _field(self, point: Scale) -> Scale:
+        along = np.cos(self.waves @ point + self.phases)  # (3, n)
+        out: Scale = along.sum(1) * np.sqrt(2 / along.shape[1])
+        return out
+
+
 def pairs(*shapes: Shape) -> tuple[Shape, ...]:
     """The shapes and their mirror images."""
     return tuple(s for shape in shapes for s in (shape, shape.mirrored()))

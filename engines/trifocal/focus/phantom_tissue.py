@@ -17,6 +17,7 @@ from trifocal.focus.phantom_grid import (
     Grid,
     Rod,
     Shape,
+    Warp,
     bell,
     coverage,
     pairs,
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from trifocal.focus.phantom_spec import HeadSpec
 
 AIR_HU, FAT_HU, SKIN_HU, MUSCLE_HU = -1000.0, -95.0, 30.0, 55.0
+FLAT_HU = 35.0  # of all soft tissue in a pseudo-CT
 CSF_HU, GREY_HU, WHITE_HU, DURA_HU = 9.0, 38.0, 29.0, 60.0
 
 FACE_SKIN: tuple[tuple[Shape, float], ...] = (
@@ -89,45 +91,61 @@ EAR_CANALS = pairs(Rod((82, -8, -36), (52, -6, -35), 3, 3), Ball((46, -6, -34), 
 AUDITORY = pairs(Rod((8, -26, -34), (27, -15, -31), 2.5, 2.5))
 DEEP_GREY = pairs(Ball((14, 2, 12), (9, 17, 10)))
 CORD = (Rod((0, -10, -8), (0, -28, -44), 11, 11), Rod((0, -28, -44), (0, -40, -130), 5.5, 5.5))
+FORAMEN = (Ball((0, -34, -54), (14.5, 17, 24)),)
 CANAL = (Rod((0, -30, -46), (0, -40, -130), 9.5, 9.5),)
 
 
 def slab_hu(spec: HeadSpec, anatomy: Anatomy, grid: Grid) -> Floats:
     """True HU (i, j, k) of some axial slices: what a scanner without blur and noise would see."""
     x, y, z = axes = grid.axes
+    warp = anatomy.warp
     r = np.sqrt(x**2 + y**2 + z**2) + np.float32(1e-3)
     at = anatomy.direction(x, y, z, r)
     depth = (anatomy.radius[at] - r) * anatomy.upright[at]  # below the outer surface of the vault
     scalp = anatomy.scalp[at]
-    skin = _skin(spec, grid, depth + scalp)
+    skin = _skin(spec, warp, grid, depth + scalp)
     trabeculae = 0.8 * grid.tiled(anatomy.trabeculae, 0.5) + 0.6 * grid.tiled(anatomy.trabeculae, 1.6)
     hu = _soft_tissue(skin, scalp)
-    _face(spec, grid, hu, trabeculae)
+    _face(spec, warp, grid, hu, trabeculae)
     height, thick, dense = skull_floor(spec, grid.x, grid.y, grid.spacing_mm)
     slope = np.hypot(*np.gradient(height[..., 0], grid.spacing_mm))[..., None]
     above = ((z - height) / np.sqrt(1 + np.minimum(slope, 3) ** 2)).astype(np.float32)
     outer = rounded_min(depth, above + thick, 4)  # depth below the outer surface of the skull
     inner = rounded_min(depth - anatomy.thickness[at], above, 4)  # depth inside the cavity
-    grid.join(outer, MASTOIDS, 8)
-    grid.carve(outer, (Ball((0, -34, -54), (14.5, 17, 24)),), 3)  # foramen magnum
+    grid.join(outer, warp.shapes(MASTOIDS), 8)
+    grid.carve(outer, warp.shapes(FORAMEN), 3)
     bone = _bone(spec, anatomy, at, (outer, inner), trabeculae, dense)
     hu += coverage(outer, grid.spacing_mm) * coverage(-inner, grid.spacing_mm) * (bone - hu)
-    brain = _brain(spec, axes, inner, grid.tiled(anatomy.folds, 1.0))
-    hu += coverage(inner, grid.spacing_mm) * (brain - hu)
-    _inside(spec, grid, hu)
-    _air_cells(spec, grid, hu, grid.tiled(anatomy.trabeculae, 1.1))
-    out: Floats = np.float32(AIR_HU) + coverage(skin, grid.spacing_mm) * (hu - np.float32(AIR_HU))
-    return out
+    if spec.surroundings == "tissue":
+        brain = _brain(spec, axes, inner, grid.tiled(anatomy.folds, 1.0))
+        hu += coverage(inner, grid.spacing_mm) * (brain - hu)
+        _inside(spec, warp, grid, hu)
+    _air_cells(spec, warp, grid, hu, grid.tiled(anatomy.trabeculae, 1.1))
+    return _surrounded(spec, hu, coverage(skin, grid.spacing_mm))
 
 
-def _skin(spec: HeadSpec, grid: Grid, scalp_depth: Floats) -> Floats:
+def _surrounded(spec: HeadSpec, hu: Floats, skin: Floats) -> Floats:
+    """Give the soft tissue its values: as painted, all the same, or none but water or air; air around it."""
+    air = np.float32(AIR_HU)
+    out = hu
+    bone = np.clip((hu - np.float32(60)) / np.float32(60), 0, 1)
+    if spec.surroundings == "flat":
+        soft = np.where(hu < -500, air, np.float32(FLAT_HU))
+        out = soft + bone * (hu - soft)
+    elif spec.surroundings != "tissue":
+        around = np.float32(0 if spec.surroundings == "water" else AIR_HU)
+        return np.asarray(around + bone * (hu - around), np.float32)
+    return np.asarray(air + skin * (out - air), np.float32)
+
+
+def _skin(spec: HeadSpec, warp: Warp, grid: Grid, scalp_depth: Floats) -> Floats:
     """Depth below the skin of scalp, face, ears and neck."""
     skin = scalp_depth.copy()
     for shape, round_mm in FACE_SKIN:
-        grid.join(skin, (shape,), round_mm)
+        grid.join(skin, warp.shapes((shape,)), round_mm)
     if spec.ears:
-        grid.join(skin, EARS, 4)
-        grid.carve(skin, CONCHAE, 3)
+        grid.join(skin, warp.shapes(EARS), 4)
+        grid.carve(skin, warp.shapes(CONCHAE), 3)
     return skin
 
 
@@ -139,22 +157,24 @@ def _soft_tissue(skin: Floats, scalp: Floats) -> Floats:
     return hu
 
 
-def _face(spec: HeadSpec, grid: Grid, hu: Floats, trabeculae: Floats) -> None:
+def _face(spec: HeadSpec, warp: Warp, grid: Grid, hu: Floats, trabeculae: Floats) -> None:
     """Orbits, nose, jaws and the first vertebrae, roughly."""
     if grid.z[0] > 10:
         return
     marrow = 0.9 * spec.diploe_hu + spec.diploe_texture_hu * trabeculae
-    for shapes, holes, wall_mm in ((FACE_BONE, ORBITS + NOSTRIL, 1.6), (JAW, (), 2.2), (SPINE, CANAL, 1.3)):
+    parts = ((FACE_BONE, ORBITS + NOSTRIL, 1.6), (JAW, (), 2.2), (SPINE, CANAL, 1.3))
+    # a bare skull is one without jaw and neck
+    for shapes, holes, wall_mm in parts if spec.surroundings in ("tissue", "flat") else parts[:1]:
         solid = np.full(hu.shape, -99, np.float32)
-        grid.join(solid, shapes, 6)
-        grid.carve(solid, holes, 2)
+        grid.join(solid, warp.shapes(shapes), 6)
+        grid.carve(solid, warp.shapes(holes), 2)
         bone = marrow + coverage(wall_mm - solid, 1) * (0.85 * spec.cortical_hu - marrow)
         hu += coverage(solid, grid.spacing_mm) * (bone - hu)
-    grid.paint(hu, ORBITS, FAT_HU, -0.5)
-    grid.paint(hu, NERVES, 35)
-    grid.paint(hu, EYES, 45, 1)
-    grid.paint(hu, EYES, 10)
-    grid.paint(hu, CANAL, CSF_HU)
+    grid.paint(hu, warp.shapes(ORBITS), FAT_HU, -0.5)
+    grid.paint(hu, warp.shapes(NERVES), 35)
+    grid.paint(hu, warp.shapes(EYES), 45, 1)
+    grid.paint(hu, warp.shapes(EYES), 10)
+    grid.paint(hu, warp.shapes(CANAL), CSF_HU)
 
 
 def _bone(
@@ -174,7 +194,11 @@ def _bone(
     marrow = np.clip(marrow, 0, spec.cortical_hu)
     table = np.maximum(spec.outer_table_mm * room - outer, spec.inner_table_mm * room - inner)
     bone = marrow + coverage(table, 0.8) * (spec.cortical_hu * (1 + 0.03 * trabeculae) - marrow)
+    if spec.density_variation:
+        bone *= anatomy.density[at]
     bone -= anatomy.suture[at] * (bone - 150)
+    if spec.burr_hole_mm or spec.bone_flap_mm:
+        bone -= anatomy.hole[at] * (bone - 30)
     air = np.minimum(np.minimum(outer - spec.outer_table_mm, inner - spec.inner_table_mm), anatomy.sinus[at])
     bone += coverage(air, 1) * (AIR_HU - bone)
     out: Floats = bone.astype(np.float32)
@@ -196,7 +220,7 @@ def _brain(spec: HeadSpec, axes: Axes, depth: Floats, folds: Floats) -> Floats:
     return out
 
 
-def _inside(spec: HeadSpec, grid: Grid, hu: Floats) -> None:
+def _inside(spec: HeadSpec, warp: Warp, grid: Grid, hu: Floats) -> None:
     """Ventricles, deep grey nuclei, brain stem and cord."""
     wide = 0.9 + 0.6 * (spec.age_years - 20) / 65
     lateral = pairs(
@@ -205,33 +229,33 @@ def _inside(spec: HeadSpec, grid: Grid, hu: Floats) -> None:
         Rod((19, -32, 16), (33, -8, -14), 2.2 * wide, 3 * wide),
     )
     middle = (Ball((0, 0, 8), (2 * wide, 13, 9)), Ball((0, -33, -28), (6 * wide, 4 * wide, 7)))
-    grid.paint(hu, DEEP_GREY, GREY_HU)
-    grid.paint(hu, lateral, CSF_HU)
-    grid.paint(hu, CORD, 33)
-    grid.paint(hu, middle + AUDITORY, CSF_HU)
+    grid.paint(hu, warp.shapes(DEEP_GREY), GREY_HU)
+    grid.paint(hu, warp.shapes(lateral), CSF_HU)
+    grid.paint(hu, warp.shapes(CORD), 33)
+    grid.paint(hu, warp.shapes(middle + AUDITORY), CSF_HU)
 
 
-def _air_cells(spec: HeadSpec, grid: Grid, hu: Floats, cells: Floats) -> None:
+def _air_cells(spec: HeadSpec, warp: Warp, grid: Grid, hu: Floats, cells: Floats) -> None:
     """Nasal cavity, pharynx and ear canals, and the sinuses as far as they are pneumatised."""
     if grid.z[0] > 10:
         return
     size = 0.4 + 0.6 * spec.air_cells
-    grid.paint(hu, NASAL_AIR, 50, 1.5)
-    grid.paint(hu, NASAL_AIR + PHARYNX, AIR_HU)
-    grid.paint(hu, TURBINATES, 50)
-    grid.paint(hu, EAR_CANALS, AIR_HU)
+    grid.paint(hu, warp.shapes(NASAL_AIR), 50, 1.5)
+    grid.paint(hu, warp.shapes(NASAL_AIR + PHARYNX), AIR_HU)
+    grid.paint(hu, warp.shapes(TURBINATES), 50)
+    grid.paint(hu, warp.shapes(EAR_CANALS), AIR_HU)
     if not spec.air_cells:
         return
     sinuses = pairs(
         Ball((27, 54, -61), (13 * size, 17 * size, 14 * size)),
         Ball((7, 15, -27), (6.3 * size, 11 * size, 8 * size)),
     )
-    grid.paint(hu, sinuses, 0.6 * spec.cortical_hu, 1.2)
-    grid.paint(hu, sinuses, AIR_HU)
+    grid.paint(hu, warp.shapes(sinuses), 0.6 * spec.cortical_hu, 1.2)
+    grid.paint(hu, warp.shapes(sinuses), AIR_HU)
     mastoids = pairs(Ball((53, -24, -40), (9 * size, 13 * size, 20 * size)))
     ethmoid = (Ball((0, 47, -27), (13 * size, 22, 9 * size)),)
-    grid.paint(hu, ethmoid, 0.45 * spec.cortical_hu, 0.5)
-    for honeycomb in mastoids + ethmoid:
+    grid.paint(hu, warp.shapes(ethmoid), 0.45 * spec.cortical_hu, 0.5)
+    for honeycomb in warp.shapes(mastoids + ethmoid):
         found = grid.part(honeycomb, 0)
         if found is not None:
             part = hu[found[0]]

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["RANGES", "HeadSpec", "head_ct", "random_spec", "sample_head"]
 
+SHARPENED_MM = 2.5  # FWHM of the unsharp mask
 SLAB_VOXELS = 400_000  # so that the arrays of one slab stay in the processor's cache
 
 
@@ -47,12 +48,12 @@ def head_ct(spec: HeadSpec, spacing_mm: float = 1.0) -> Image:
     if not 0.4 <= spacing_mm <= 4:
         msg = f"spacing_mm must be between 0.4 and 4, got {spacing_mm}"
         raise ValueError(msg)
-    low, high = _bounds(spec)
+    anatomy = Anatomy.draw(spec)
+    low, high = _bounds(spec, anatomy)
     x, y, z = (
         (np.arange(np.floor(lo / spacing_mm), np.ceil(hi / spacing_mm) + 1) * spacing_mm).astype(np.float32)
         for lo, hi in zip(low, high, strict=True)
     )
-    anatomy = Anatomy.draw(spec)
     hu = np.empty((x.size, y.size, z.size), np.float32)
     step = max(1, SLAB_VOXELS // (x.size * y.size))
     for k in range(0, z.size, step):
@@ -63,13 +64,16 @@ def head_ct(spec: HeadSpec, spacing_mm: float = 1.0) -> Image:
     return Image(_scan(spec, hu, spacing_mm), affine, "HU", notes)
 
 
-def _bounds(spec: HeadSpec) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _bounds(spec: HeadSpec, anatomy: Anatomy) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Lowest and highest corner (3,), in mm: the head and some air, cut off below the chin."""
-    side, front, top = np.array([71.5, 90.0, 86.0]) * spec.scale
-    around = spec.scalp_mm + 2.5 * spec.shape_mm + abs(spec.asymmetry_mm) + 8
-    wide = side + around + 8 * spec.ears
-    low = np.array([-wide, -front - around, -118 * spec.scale[2]])
-    return low, np.array([wide, front + around + 24, top + around])
+    low, high = anatomy.reach()
+    margin = 8 + 2 * spec.blur_mm
+    wide = max(-low[0], high[0], (82.0 + 6 * spec.jitter) * spec.scale[0] * spec.ears) + margin
+    front = max(high[1], (110.0 + 6 * spec.jitter) * spec.scale[1]) + margin
+    return (
+        np.array([-wide, low[1] - margin, -118 * spec.scale[2]]),
+        np.array([wide, front, high[2] + margin]),
+    )
 
 
 def _scan(spec: HeadSpec, hu: Floats, spacing_mm: float) -> NDArray[np.int16]:
@@ -78,9 +82,31 @@ def _scan(spec: HeadSpec, hu: Floats, spacing_mm: float) -> NDArray[np.int16]:
     hu += np.float32(spec.hu_offset / 1000) * (hu + 1000)
     sigma = spec.blur_mm / 2.355 / spacing_mm
     hu = ndimage.gaussian_filter(hu, sigma, truncate=3, mode="nearest")
+    if spec.sharpening:
+        wider = ndimage.gaussian_filter(hu, SHARPENED_MM / 2.355 / spacing_mm, truncate=3, mode="nearest")
+        hu += np.float32(spec.sharpening) * (hu - wider)
     noise = np.random.default_rng([spec.seed, 2]).standard_normal(hu.shape, np.float32)
     ndimage.gaussian_filter(noise, 0.6 * sigma, truncate=3, mode="wrap", output=noise)
     noise *= spec.noise_hu / max(float(noise[::4, ::4].std()), 1e-6)
     noise *= np.clip(hu / 1000 + 1, 0, 1)  # fewer photons are lost in air
     hu += noise
+    if spec.slice_mm > spacing_mm:
+        hu = _sliced(hu, spec.slice_mm / spacing_mm)
     return np.clip(np.rint(hu), -1024, 3071).astype(np.int16)
+
+
+def _sliced(hu: Floats, thickness: float) -> Floats:
+    """Average (i, j, k) over slices so many voxels thick along k, and interpolate linearly between them."""
+    size = hu.shape[2]
+    edges = np.arange(0, size - 1, thickness)
+    total = np.concatenate([np.zeros_like(hu[..., :1]), np.cumsum(hu + np.float32(1000), axis=2)], axis=2)
+    ends = np.stack([edges, np.minimum(edges + thickness, size)])
+    low = np.minimum(ends.astype(int), size - 1)
+    part = (ends - low).astype(np.float32)
+    sums = [total[..., n] * (1 - p) + total[..., n + 1] * p for n, p in zip(low, part, strict=True)]
+    slices = (sums[1] - sums[0]) / (ends[1] - ends[0]).astype(np.float32)
+    at = np.clip((np.arange(size) + 0.5 - thickness / 2) / thickness, 0, edges.size - 1)
+    n = np.minimum(at.astype(int), max(edges.size - 2, 0))
+    share = (at - n).astype(np.float32)
+    out: Floats = slices[..., n] * (1 - share) + slices[..., n + 1] * share - np.float32(1000)
+    return out
