@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -12,6 +11,7 @@ import numpy as np
 import tyro
 
 from trifocal import io
+from trifocal.cli.progress import Bar
 from trifocal.focus import placement
 from trifocal.focus.head import Head
 from trifocal.focus.output import save
@@ -69,7 +69,7 @@ class Placement:
             raise ValueError(msg)
         bowl = find_bowl(self.bowl)
         pose = Pose.from_json(self.pose) if self.pose else None
-        target, entry = _point("--target", self.target), _point("--entry", self.entry)
+        target, entry = parse_point("--target", self.target), parse_point("--entry", self.entry)
         head = Head.from_image(io.read(self.ct, resample=self.resample))
         warnings: tuple[str, ...] = ()
         if pose is None:
@@ -107,7 +107,7 @@ class PredictFocus(Placement):
         prediction = predictor.predict(inputs)
         truth = None
         if self.verify:
-            truth = FocusPredictor("solver", device=self.device).predict(inputs, progress=_Bar())
+            truth = FocusPredictor("solver", device=self.device).predict(inputs, progress=Bar())
         save(prediction, self.out, truth=truth, warnings=warnings)
         _report(prediction, self.out, truth, warnings)
         return 0
@@ -132,32 +132,14 @@ class SimulateFocus(Placement):
         """Simulate and save."""
         predictor = FocusPredictor("solver", device=self.device)
         inputs, warnings = self.inputs()
-        prediction = predictor.predict(inputs, progress=_Bar())
+        prediction = predictor.predict(inputs, progress=Bar())
         save(prediction, self.out, medium=self.save_medium, warnings=warnings)
         _report(prediction, self.out, None, warnings)
         return 0
 
 
-class _Bar:
-    """Progress on stderr, where that is a terminal."""
-
-    def __init__(self) -> None:
-        self.start = time.perf_counter()
-        self.shown = 0.0
-
-    def __call__(self, fraction: float, what: str) -> None:
-        now = time.perf_counter()
-        if not sys.stderr.isatty() or (now - self.shown < 0.2 and fraction < 1):
-            return
-        self.shown = now
-        left = (now - self.start) * (1 - fraction) / max(fraction, 1e-3)
-        sys.stderr.write(f"\r\033[K{what}: {100 * fraction:.0f} %, {left:.0f} s left")
-        if fraction >= 1:
-            sys.stderr.write("\r\033[K")
-        sys.stderr.flush()
-
-
-def _point(option: str, text: str | None) -> np.ndarray[tuple[int], np.dtype[np.float64]] | None:
+def parse_point(option: str, text: str | None) -> np.ndarray[tuple[int], np.dtype[np.float64]] | None:
+    """Read the X,Y,Z of an option; None where it was not given."""
     if text is None:
         return None
     try:

@@ -14,9 +14,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from matplotlib.axes import Axes
+    from matplotlib.lines import Line2D
     from numpy.typing import NDArray
 
+    from trifocal.focus.pose import Pose
     from trifocal.focus.predictor import FocusPrediction
+    from trifocal.focus.transducer import Bowl
 
 # (title, world axis to the right, world axis upward, labels at left, right, bottom, top)
 PLANES = (
@@ -74,20 +77,44 @@ def _slice(ax: Axes, prediction: FocusPrediction, right: int, up: int) -> None:
         shown.T, cmap="cool", vmin=0, vmax=1, extent=extent, origin="lower", alpha=np.clip(field.T, 0, 0.75)
     )
     ax.contour(x, y, field.T, CONTOURS, colors=["#3060ff", "#30c0ff", "white"], linewidths=0.9)
-    vertices, faces = inputs.bowl.mesh(6, 48)
-    bowl = inputs.pose.to_world(vertices)
-    ax.triplot(bowl[:, right], bowl[:, up], faces, color="#e03030", linewidth=0.3)
-    rim = np.concatenate([bowl[-48:], bowl[-48:-47]])
-    ax.plot(rim[:, right], rim[:, up], color="#ff4040", linewidth=1.2)
-    beam = inputs.pose.to_world(np.diag([0.0, 0.0, inputs.bowl.radius_of_curvature_mm])[1:])
-    ax.plot(beam[:, right], beam[:, up], "--", color="#ff8080", linewidth=0.9)
-    ax.plot(beam[1, right], beam[1, up], "o", color="#ff8080", markersize=5, fillstyle="none")
+    draw_bowl(ax, inputs.bowl, inputs.pose, np.eye(3)[[right, up]])
     ax.plot(focus[right], focus[up], "+", color="white", markersize=9)
     if inputs.target_mm is not None:
         ax.plot(inputs.target_mm[right], inputs.target_mm[up], "x", color="#50ff50", markersize=8)
-    _scale_bar(ax, extent)
+    draw_scale_bar(ax, extent)
     ax.set(xlim=extent[:2], ylim=extent[2:], aspect="equal")
     ax.set_axis_off()
+
+
+def draw_bowl(ax: Axes, bowl: Bowl, pose: Pose, axes: NDArray[np.float64]) -> list[Line2D]:
+    """Draw a bowl with its beam and geometric focus, as seen along the normal of a plane.
+
+    Args:
+        ax: Where to draw.
+        bowl: The bowl.
+        pose: Bowl frame -> world.
+        axes: (2, 3) unit vectors of the plane, to the right and upward.
+
+    Returns:
+        What was drawn.
+    """
+    vertices, faces = bowl.mesh(6, 48)
+    x, y = axes @ pose.to_world(vertices).T
+    beam = axes @ pose.to_world(np.diag([0.0, 0.0, bowl.radius_of_curvature_mm])[1:]).T
+    rim = [*range(-48, 0), -48]
+    return [
+        *ax.triplot(x, y, faces, color="#e03030", linewidth=0.3),
+        *ax.plot(x[rim], y[rim], color="#ff4040", linewidth=1.2),
+        *ax.plot(*beam, "--", color="#ff8080", linewidth=0.9),
+        *ax.plot(*beam[:, 1:], "o", color="#ff8080", markersize=5, fillstyle="none"),
+    ]
+
+
+def draw_scale_bar(ax: Axes, extent: tuple[float, float, float, float]) -> None:
+    """Draw 50 mm in the lower left corner of a slice that spans `extent` (left, right, bottom, top)."""
+    x, y = extent[0] + 8, extent[2] + 8
+    ax.plot([x, x + 50], [y, y], color="white", linewidth=3)
+    ax.text(x + 25, y + 3, "50 mm", color="white", ha="center", va="bottom", fontsize=9)
 
 
 def _plane(
@@ -110,9 +137,3 @@ def _extent(prediction: FocusPrediction) -> NDArray[np.float64]:
     bowl = inputs.pose.to_world(inputs.bowl.mesh(2, 24)[0])
     low, high = inputs.head.bounds_mm
     return np.stack([np.minimum(low, bowl.min(0)) - 6, np.maximum(high, bowl.max(0)) + 6])
-
-
-def _scale_bar(ax: Axes, extent: tuple[float, float, float, float]) -> None:
-    x, y = extent[0] + 8, extent[2] + 8
-    ax.plot([x, x + 50], [y, y], color="white", linewidth=3)
-    ax.text(x + 25, y + 3, "50 mm", color="white", ha="center", va="bottom", fontsize=9)
