@@ -215,26 +215,30 @@ def _skin_around(head: Head, target: NDArray[np.float64]) -> NDArray[np.float64]
     return np.concatenate([nearest_skin(head, target)[None], skin])
 
 
-def random_pose(head: Head, bowl: Bowl, rng: np.random.Generator) -> Pose:
-    """Draw a pose as a clinician would try it: on the vault, near the skin, up to 12 degrees off its normal.
+def random_pose(
+    head: Head, bowl: Bowl, rng: np.random.Generator, *, tilt_deg: float = 12, lowest: float = -0.1
+) -> Pose:
+    """Draw a pose, by default as a clinician would try it: on the vault, near the skin, near its normal.
 
     Args:
         head: The head.
         bowl: The bowl.
         rng: Where the draws come from.
+        tilt_deg: Most that the beam may be off the normal of the skin.
+        lowest: Sine of the least elevation of the entry, seen from the middle of the brain.
 
     Raises:
         ValueError: If no pose that couples is found in 200 draws.
     """
     for _ in range(200):
-        z = rng.uniform(-0.1, 1)  # from a little below the middle of the brain up to the vertex
+        z = rng.uniform(lowest, 1)
         phi = rng.uniform(0, 2 * np.pi)
         outward = np.array([np.sqrt(1 - z**2) * np.cos(phi), np.sqrt(1 - z**2) * np.sin(phi), z])
         entry = hit_skin(head, head.centre_mm + 300 * outward, -outward)
         if entry is None:
             continue
         normal = head.normal(entry)
-        tilt = np.tan(np.deg2rad(rng.uniform(0, 12)))
+        tilt = np.tan(np.deg2rad(rng.uniform(0, tilt_deg)))
         across = np.cross(normal, rng.normal(size=3))
         direction = -normal + tilt * across / np.linalg.norm(across)
         pose = place(head, bowl, entry, direction, rng.uniform(2, 12))

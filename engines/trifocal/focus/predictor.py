@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 Engine = Literal["free-field", "has", "solver"]
 ENGINES: tuple[Engine, ...] = get_args(Engine)
 FULL_POINTS_PER_WAVELENGTH = 6.0
-PREVIEW_POINTS_PER_WAVELENGTH = 3.2
+PREVIEW_POINTS_PER_WAVELENGTH = 3.0
 MARCH_BYTES_PER_VOXEL = 150  # measured: 7.7 GB for the 46 M voxels of h-101
 
 

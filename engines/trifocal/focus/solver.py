@@ -45,6 +45,7 @@ def solve(
     box: Box,
     *,
     device: str = "cpu",
+    threads: int | None = None,
     progress: Progress = silent,
 ) -> NDArray[np.complex64]:
     """Steady pressure of a bowl in a medium, with every reflection.
@@ -67,7 +68,8 @@ def solve(
         attenuation: The same, dB/cm at the bowl's frequency.
         bowl: The source; the medium around it should be water.
         box: The grid; the bowl may reach beyond it.
-        device: "cpu" (compiled loop on all processors), "cuda" (torch) or "auto".
+        device: "cpu" (compiled loop), "cuda" (torch) or "auto".
+        threads: Of the compiled loop; one a processor if None.
         progress: Called several times a second; may raise `Cancelled`.
 
     Returns:
@@ -88,9 +90,8 @@ def solve(
     _check_values(maps, box, bowl.frequency_hz)
     progress(0.0, "preparing the solver")
     source = bowl_source(bowl, box, typical_speed(sound_speed, density))
-    return solve_monopoles(
-        sound_speed, density, attenuation, box, source, bowl.frequency_hz, device=target, progress=progress
-    )
+    maps_and_source = (sound_speed, density, attenuation, box, source, bowl.frequency_hz)
+    return solve_monopoles(*maps_and_source, device=target, threads=threads, progress=progress)
 
 
 def solve_monopoles(
@@ -102,6 +103,7 @@ def solve_monopoles(
     frequency_hz: float,
     *,
     device: torch.device | None = None,
+    threads: int | None = None,
     progress: Progress = silent,
     tolerance: float = TOLERANCE,
 ) -> NDArray[np.complex64]:
@@ -115,12 +117,13 @@ def solve_monopoles(
         source: Points in the frame of the box, and their volume velocities.
         frequency_hz: Of the continuous wave.
         device: CUDA runs in torch; None and the CPU run the compiled loop.
+        threads: Of the compiled loop; one a processor if None.
         progress: May raise `Cancelled`.
         tolerance: What may still be missing when the field counts as settled, relative and root mean square.
     """
     scheme = build(sound_speed, density, attenuation, box, source, frequency_hz)
     on_cpu = device is None or device.type == "cpu"
-    stepper = CpuStepper(scheme) if on_cpu or device is None else TorchStepper(scheme, device)
+    stepper = CpuStepper(scheme, threads) if on_cpu or device is None else TorchStepper(scheme, device)
     return settle(stepper, scheme, progress, tolerance)
 
 
