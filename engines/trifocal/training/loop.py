@@ -17,7 +17,7 @@ from trifocal.predictor import Cancelled, pick_device, silent
 from trifocal.training.curves import draw_curves, write_table
 from trifocal.training.interrupt import Interrupts, ignore_interrupts
 from trifocal.training.plan import Plan, learning_rate_at, sample_order, seed_of
-from trifocal.training.state import Average, Keeper, Position, write_state
+from trifocal.training.state import Average, Keeper, Position, write_best
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     Validate = Callable[[nn.Module], Mapping[str, float]]
 
 SAVE_EVERY_S = 300.0
+SAVE_REPORT_EVERY_S = 30.0  # a report without validation; epochs may take milliseconds
 DRAW_EVERY_S = 10.0
 
 
@@ -81,7 +82,7 @@ def fit(
 ) -> Fitted:
     """Train a model by AdamW; it ends with the weights of the last step, `best_weights(out)` has the best.
 
-    The folder gets `last.pt` (to go on from; at each report, every five minutes, and at an interruption),
+    The folder gets `last.pt` (to go on from; at each validation, every five minutes, at an interruption),
     `best.pt`, `curves.csv`, `curves.png` and `plan.json`. A run that goes on ends with the weights of one
     that was never interrupted, bit for bit on a CPU with as many threads, if there is no budget: the order of
     the samples and torch's random numbers are functions of seed, epoch and step (torch's global generator is
@@ -128,7 +129,8 @@ def fit(
     in_epoch = math.ceil(len(train) / plan.batch_size)  # steps
     steps, every = in_epoch * plan.epochs, max(1, round(in_epoch * plan.validate_every))
     batches = _batches(fabric, train, plan, run.step)
-    began, saved, drawn = monotonic() - run.seconds, monotonic(), -math.inf
+    began = monotonic() - run.seconds
+    saved = drawn = monotonic()
     whole = True  # model, optimizer and position are those of the end of the same step
     model.train()
     with Interrupts() as interrupts:
@@ -143,13 +145,15 @@ def fit(
                     run.seconds = monotonic() - began
                     rate = learning_rate_at(done, plan)
                     row = {"epoch": run.step / in_epoch, "step": run.step, "seconds": run.seconds}
-                    _keep(keeper, judged, row | {"learning_rate": rate}, figures, validate is not None)
-                    saved = monotonic()
-                    if done >= 1 or saved - drawn > DRAW_EVERY_S:
+                    _report(keeper, judged, row | {"learning_rate": rate}, figures)
+                    if figures or done >= 1 or monotonic() - saved > SAVE_REPORT_EVERY_S:
+                        _save(keeper, None if validate else judged)
+                        saved = monotonic()
+                    if done >= 1 or monotonic() - drawn > DRAW_EVERY_S:
                         draw_curves(keeper.out / "curves.png", run.rows)
-                        drawn = saved
+                        drawn = monotonic()
                 elif monotonic() - saved > SAVE_EVERY_S:
-                    keeper.save()
+                    _save(keeper, None if validate else judged)
                     saved = monotonic()
                 progress(done, _message(run, done, run.step / in_epoch, plan.epochs))
                 if done >= 1:
@@ -159,7 +163,7 @@ def fit(
                 rate = learning_rate_at(middle, plan)
                 for group in adamw.param_groups:
                     group["lr"] = rate
-                torch.manual_seed(seed_of(plan.seed, 1, run.step))
+                _seed_torch(fabric.device, seed_of(plan.seed, 1, run.step))
                 batch, size = next(batches)
                 whole = False
                 optimizer.zero_grad(set_to_none=True)
@@ -180,7 +184,7 @@ def fit(
                 whole = True
         except (Cancelled, KeyboardInterrupt):
             if whole:
-                keeper.save()
+                _save(keeper, None if validate else judged)
             raise
         except torch.OutOfMemoryError as error:
             msg = (
@@ -241,6 +245,13 @@ def _batches(fabric: Fabric, train: Samples, plan: Plan, step: int) -> Iterator[
         yield from zip(ready, map(len, chosen), strict=True)
 
 
+def _seed_torch(device: torch.device, seed: int) -> None:
+    """As torch.manual_seed, which takes a millisecond for the devices that are not there."""
+    torch.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        torch.cuda.manual_seed(seed)
+
+
 def _fraction(plan: Plan, of_steps: float, seconds: float) -> float:
     """How much of the run is done: by steps or by time, whichever is further."""
     of_time = seconds / (60 * plan.budget_minutes) if plan.budget_minutes else 0.0
@@ -279,22 +290,23 @@ def _figures(validate: Validate, judged: nn.Module) -> dict[str, float]:
     return figures
 
 
-def _keep(
-    keeper: Keeper, judged: nn.Module, row: dict[str, float], figures: Mapping[str, float], scored: bool
-) -> None:
-    """Write a report: the best weights first, then the state that says how good they are, then the table."""
+def _report(keeper: Keeper, judged: nn.Module, row: dict[str, float], figures: Mapping[str, float]) -> None:
+    """Add a row, and write the weights if they are the best: before the state that says how good they are."""
     run = keeper.position
-    score = figures.get("score")
-    better = score is not None and math.isfinite(score) and (run.best is None or score < run.best)
-    if better or not scored:
-        best = {"weights": judged.state_dict(), "score": score, "step": run.step, "epoch": row["epoch"]}
-        write_state(keeper.out / "best.pt", best)
-    if better:
+    score = figures.get("score", math.nan)
+    if score < (math.inf if run.best is None else run.best):
+        write_best(keeper.out, judged, run.step, score)
         run.best = score
     means = {f"train_{name}": total / run.samples for name, total in run.sums.items()}
     run.close(row | means | {f"val_{name}": value for name, value in figures.items()})
+
+
+def _save(keeper: Keeper, unjudged: nn.Module | None) -> None:
+    """Write where the run is; where nothing validates, the latest weights count as the best."""
+    if unjudged is not None:
+        write_best(keeper.out, unjudged, keeper.position.step, None)
     keeper.save()
-    write_table(keeper.out / "curves.csv", run.rows)
+    write_table(keeper.out / "curves.csv", keeper.position.rows)
 
 
 def _message(run: Position, done: float, epoch: float, epochs: int) -> str:

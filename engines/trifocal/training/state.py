@@ -172,6 +172,15 @@ def read_state(path: Path) -> dict[str, Any]:
         raise ValueError(msg) from error
 
 
+def write_best(out: Path, model: nn.Module, step: int, score: float | None) -> None:
+    """Write `best.pt`.
+
+    Raises:
+        OSError: If the disk is full; the file is as it was before.
+    """
+    write_state(out / "best.pt", {"weights": model.state_dict(), "step": step, "score": score})
+
+
 def best_weights(out: Path | str) -> dict[str, Tensor]:
     """The weights of the lowest score (of the last validation, where nothing validates); averaged if ema > 0.
 
