@@ -18,6 +18,7 @@ COMMANDS = {
     "predict focus": ("trifocal.cli.focus:PredictFocus", "the pressure field of a bowl inside a skull"),
     "simulate focus": ("trifocal.cli.focus:SimulateFocus", "the same by the solver, with the medium"),
     "sweep focus": ("trifocal.cli.sweep:SweepFocus", "how the focus moves as the bowl goes round the head"),
+    "train focus": ("trifocal.cli.train:TrainFocus", "the network of the focus engine, on simulated cases"),
     "evaluate focus": (
         "trifocal.cli.evaluate:EvaluateFocus",
         "every rung against the solver, on random poses",

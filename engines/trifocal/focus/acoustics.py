@@ -82,6 +82,10 @@ class Medium:
     attenuation: Tensor
     hu: Tensor = field(repr=False)
 
+    def to(self, device: torch.device) -> Medium:
+        """The same on a device."""
+        return Medium(*(a.to(device) for a in (self.sound_speed, self.density, self.attenuation, self.hu)))
+
     def arrays(self) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
         """Sound speed, density and attenuation of the first of the batch, each (x, y, z), for the solver."""
         speed, density, attenuation = (

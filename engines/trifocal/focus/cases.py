@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,7 +28,11 @@ from trifocal.focus.solver import solve
 from trifocal.focus.transducer import Bowl
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from numpy.typing import NDArray
+
+    from trifocal.focus.acoustics import Medium
 
 FORMAT = 1
 CPU = torch.device("cpu")
@@ -155,16 +158,18 @@ class Case:
             ValueError: If no pose that couples is found on the head.
         """
         inputs = spec.inputs(head)
-        unit = water_peak_pa(inputs.bowl)
-        medium, *full = _march(inputs, unit)
-        pressure = np.abs(solve(*medium.arrays(), inputs.bowl, inputs.box, device=device, threads=threads))
-        _, *preview = _march(inputs.preview(), unit)
-        facts = {"bowl": asdict(inputs.bowl), "pose": inputs.pose.record(), "spec": asdict(spec)}
-        return cls(facts, inputs.bowl, *full, (pressure / unit).astype(np.float16), *preview)
+        bowl, unit = inputs.bowl, water_peak_pa(inputs.bowl)
+        medium, hu, water, field = _march(inputs, unit)
+        pressure = np.abs(solve(*medium.arrays(), bowl, inputs.box, device=device, threads=threads)) / unit
+        _, coarse_hu, coarse_water, coarse_field = _march(inputs.preview(), unit)
+        amplitude = pressure.astype(np.float16)
+        facts = {"bowl": asdict(bowl), "pose": inputs.pose.record(), "spec": asdict(spec)}
+        return cls(facts, bowl, hu, water, field, amplitude, coarse_hu, coarse_water, coarse_field)
 
     def save(self, path: Path) -> None:
         """Write the case, whole or not at all."""
-        arrays = {k: v for k, v in vars(self).items() if isinstance(v, np.ndarray)}
+        # safetensors writes the buffer as it lies, whatever the strides say
+        arrays = {k: np.ascontiguousarray(v) for k, v in vars(self).items() if isinstance(v, np.ndarray)}
         with atomic_file(path) as part:
             part.write_bytes(save(arrays, {"facts": json.dumps(self.inputs)}))
 
@@ -185,7 +190,9 @@ class Case:
             raise ValueError(msg) from error
 
 
-def _march(inputs: FocusInput, unit: float) -> tuple[Any, ...]:
+def _march(
+    inputs: FocusInput, unit: float
+) -> tuple[Medium, NDArray[np.int16], NDArray[np.uint8], NDArray[np.float16]]:
     """Medium, HU, water and field of one grid, the arrays packed."""
     pose = torch.from_numpy(inputs.pose.matrix.copy())[None]
     _, water = inputs.head.sample(pose, inputs.box)

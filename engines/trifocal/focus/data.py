@@ -50,7 +50,7 @@ class HeadJob:
 
 
 def split_of(head_id: str) -> str:
-    """"train" or "val", by the head alone: all cases of a head are on the same side."""
+    """By the head alone, "train" or "val": all cases of a head are on the same side."""
     return "val" if int(head_id[:8], 16) / 16**8 < VALIDATION_SHARE else "train"
 
 
@@ -137,3 +137,24 @@ def simulate_head(
     except ValueError as error:  # the head cannot be read, or no pose couples
         failures.append({"head": name, "error": str(error)})
     return cases, failures
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """Read what `simulate` has written.
+
+    Raises:
+        ValueError: If there is no manifest, or it is of another format.
+    """
+    path = folder / MANIFEST
+    try:
+        manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError) as error:
+        msg = f"{folder} holds no {MANIFEST}: make the data first, with `trifocal simulate focus --heads ...`"
+        raise ValueError(msg) from error
+    except json.JSONDecodeError as error:
+        msg = f"{path} is damaged ({error}): run `simulate focus` again, it keeps the cases that are there"
+        raise ValueError(msg) from error
+    if manifest.get("format") != FORMAT:
+        msg = f"{path} must have format {FORMAT}, got {manifest.get('format')}: simulate again"
+        raise ValueError(msg)
+    return manifest

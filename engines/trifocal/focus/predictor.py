@@ -6,6 +6,7 @@ import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from math import prod
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self, get_args
 
 import numpy as np
@@ -18,24 +19,25 @@ from trifocal.focus.analysis import Figures, beyond_near_skull, figures
 from trifocal.focus.angular_spectrum import march
 from trifocal.focus.box import Box
 from trifocal.focus.freefield import free_field, oneil
+from trifocal.focus.learned import BUNDLED, Learned
 from trifocal.focus.metrics import FieldErrors, field_errors
 from trifocal.focus.placement import coupling_problem
+from trifocal.focus.skull import NearSkull
 from trifocal.focus.solver import solve
 from trifocal.image import Image
 from trifocal.predictor import Progress, pick_device, silent
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
-
     from numpy.typing import NDArray
 
     from trifocal.focus.head import Head
     from trifocal.focus.pose import Pose
     from trifocal.focus.transducer import Bowl
 
-Engine = Literal["free-field", "has", "solver"]
+Engine = Literal["free-field", "has", "regression", "network", "solver"]
 ENGINES: tuple[Engine, ...] = get_args(Engine)
+LEARNED: tuple[Engine, ...] = ("regression", "network")
 FULL_POINTS_PER_WAVELENGTH = 6.0
 PREVIEW_POINTS_PER_WAVELENGTH = 3.0
 MARCH_BYTES_PER_VOXEL = 150  # measured: 7.7 GB for the 46 M voxels of h-101
@@ -88,6 +90,9 @@ class FocusPrediction:
         figures: Focus, peak, transmission, size.
         seconds: Wall-clock time of the prediction.
         warnings: What the user should know of this prediction.
+        out_of_range: Why a learned rung should not be trusted here, a sentence a reason (they are among the
+            warnings too): then "has", the rung below, is the better choice.
+        weights: Name, version and sha256 of the weights, if the rung has any.
     """
 
     pressure: Image
@@ -100,6 +105,8 @@ class FocusPrediction:
     figures: Figures
     seconds: float
     warnings: tuple[str, ...]
+    out_of_range: tuple[str, ...] = ()
+    weights: dict[str, str] | None = None
 
     def errors_against(self, truth: FocusPrediction) -> FieldErrors:
         """Errors of this field, taking another one on the same box for true."""
@@ -112,6 +119,7 @@ class FocusPrediction:
             "engine": self.engine,
             "version": __version__,
             "device": self.device,
+            "weights": self.weights,
             "bowl": inputs.bowl,
             "pose": inputs.pose.record(),
             "target_mm": inputs.target_mm,
@@ -123,22 +131,39 @@ class FocusPrediction:
 
 
 class FocusPredictor:
-    """One rung of the ladder: free field, hybrid angular spectrum or solver."""
+    """One rung of the ladder: free field, hybrid angular spectrum, regression or network on it, or solver.
 
-    def __init__(self, engine: Engine = "has", *, device: str = "auto") -> None:
+    Args:
+        engine: The rung.
+        device: "auto", "cpu" or "cuda".
+        checkpoint: Weights of a learned rung: a .safetensors file or the name of a bundled model.
+
+    Raises:
+        ValueError: If there is no such rung or device.
+        CheckpointError: If the weights of a learned rung are missing, damaged or of another engine.
+    """
+
+    def __init__(
+        self, engine: Engine = "has", *, device: str = "auto", checkpoint: Path | str = BUNDLED
+    ) -> None:
         if engine not in ENGINES:
-            msg = f"engine must be one of {list(ENGINES)}, got {engine!r}"
+            msg = f"engine must be one of {list(ENGINES)}, or a .safetensors file to load, got {engine!r}"
             raise ValueError(msg)
         self.engine = engine
         self.device = pick_device(device)
+        self.learned = Learned.load(checkpoint) if engine in LEARNED else None
 
     @classmethod
-    def load(cls, checkpoint: Path | str = "has", *, device: str = "auto") -> Self:
-        """Make a rung by its name; none of these needs weights."""
+    def load(cls, checkpoint: Path | str = "network", *, device: str = "auto") -> Self:
+        """Make a rung by its name, or the network from a .safetensors file."""
+        if Path(checkpoint).suffix == ".safetensors":
+            return cls("network", device=device, checkpoint=checkpoint)
         return cls(str(checkpoint), device=device)  # type: ignore[arg-type]
 
     def predict(self, inputs: FocusInput, /, *, progress: Progress = silent) -> FocusPrediction:
         """Compute the field of a bowl on a head.
+
+        A march that does not fit the GPU's memory is done on the CPU, and the prediction says so.
 
         Raises:
             Cancelled: If `progress` raises it.
@@ -146,36 +171,73 @@ class FocusPredictor:
         """
         start = time.perf_counter()
         box, bowl = inputs.box, inputs.bowl
-        if self.engine == "has":
+        if self.engine in ("has", *LEARNED):
             _check_memory(box)
         progress(0.0, "sampling the head")
-        with _one_core():
-            medium = sample_medium(inputs, self.device)
-            pressure = self._pressure(medium, inputs, progress)
-        hu = medium.hu[0].cpu().numpy()
+        device = self.device
+        fallen: tuple[str, ...] = ()
+        try:
+            hu, pressure = self._compute(inputs, device, progress)
+        except torch.OutOfMemoryError:
+            torch.cuda.empty_cache()
+            device = torch.device("cpu")
+            fallen = ("the GPU has too little memory for this box: it was computed on the CPU",)
+            hu, pressure = self._compute(inputs, device, progress)
         region = beyond_near_skull(hu, box.spacing_mm)
+        reasons = self._out_of_range(inputs, NearSkull.measure(hu, region, bowl, box))
+        if self.engine == "regression" and self.learned:
+            skull = NearSkull.measure(hu, region, bowl, box)
+            pressure = pressure * np.float32(self.learned.regression.factor(skull, bowl))
         found = figures(pressure, region, box, inputs.pose, water_peak_pa(bowl), inputs.target_mm)
-        image = Image(pressure, inputs.pose.matrix @ box.affine, "Pa")
-        warnings = _warnings(inputs, hu)
-        seconds = time.perf_counter() - start
         progress(1.0, "done")
         return FocusPrediction(
-            image, hu, region, inputs, box, self.engine, str(self.device), found, seconds, warnings
+            pressure=Image(pressure, inputs.pose.matrix @ box.affine, "Pa"),
+            hu=hu,
+            region=region,
+            inputs=inputs,
+            box=box,
+            engine=self.engine,
+            device=str(device),
+            figures=found,
+            seconds=time.perf_counter() - start,
+            warnings=(*_warnings(inputs, hu), *fallen, *reasons),
+            out_of_range=reasons,
+            weights=self.learned.checkpoint.record() if self.learned else None,
         )
 
-    @torch.no_grad()
+    def _compute(
+        self, inputs: FocusInput, device: torch.device, progress: Progress
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """HU and pressure amplitude in Pa, both (x, y, z)."""
+        with _one_core(), torch.no_grad():
+            medium = sample_medium(inputs, device)
+            pressure = self._pressure(medium, inputs, progress)
+        return medium.hu[0].cpu().numpy(), pressure
+
     def _pressure(self, medium: Medium, inputs: FocusInput, progress: Progress) -> NDArray[np.float32]:
         """Pressure amplitude (x, y, z) in Pa."""
-        box, bowl = inputs.box, inputs.bowl
+        box, bowl, device = inputs.box, inputs.bowl, medium.hu.device
+        if self.engine == "solver":
+            return np.abs(solve(*medium.arrays(), bowl, box, device=device.type, progress=progress))
         if self.engine == "free-field":
             points = torch.stack(
                 torch.meshgrid(*[torch.from_numpy(box.axis_mm(a)).float() for a in range(3)], indexing="ij"),
                 -1,
             )
-            return np.asarray(free_field(bowl).amplitude(points.to(self.device)).cpu())
-        if self.engine == "has":
-            return np.asarray(march(medium, bowl, box, reverberations=inputs.reverberations)[0].abs().cpu())
-        return np.abs(solve(*medium.arrays(), bowl, box, device=self.device.type, progress=progress))
+            return np.asarray(free_field(bowl).amplitude(points.to(device)).cpu())
+        field = march(medium, bowl, box, reverberations=inputs.reverberations)
+        if self.engine == "network" and self.learned:
+            return np.asarray(self.learned.amplitude(medium, field, bowl, box, water_peak_pa(bowl))[0].cpu())
+        return np.asarray(field[0].abs().cpu())
+
+    def _out_of_range(self, inputs: FocusInput, skull: NearSkull) -> tuple[str, ...]:
+        """Why a learned rung leaves what it has seen."""
+        if self.learned is None:
+            return ()
+        found = self.learned.seen.reasons(inputs.bowl, skull, inputs.points_per_wavelength)
+        if inputs.model != AcousticModel():
+            found += ("the network has seen another mapping from HU to acoustic properties",)
+        return tuple(f"{reason}: prefer the rung below, has" for reason in found)
 
 
 @contextmanager
