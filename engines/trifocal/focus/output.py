@@ -6,7 +6,7 @@ import csv
 import json
 from typing import TYPE_CHECKING, Any
 
-from trifocal import RESEARCH_USE_ONLY, io
+from trifocal import RESEARCH_USE_ONLY, __version__, io
 from trifocal.files import output_folder
 from trifocal.focus.predictor import sample_medium
 from trifocal.focus.scene import draw_scene
@@ -61,6 +61,7 @@ def save(
             inputs={"ct": prediction.inputs.head.ct},
             parameters=prediction.record(),
             device=prediction.device,
+            weights=prediction.weights,
             warnings=summary["warnings"],
             outputs=sorted(folder.iterdir()),
         )
@@ -74,6 +75,8 @@ def summarise(
     summary: dict[str, Any] = {
         "notice": RESEARCH_USE_ONLY,
         "engine": prediction.engine,
+        "version": __version__,
+        "weights": prediction.weights,
         "device": prediction.device,
         **prediction.figures.record(),
         "seconds": prediction.seconds,
@@ -97,7 +100,7 @@ def _write_csv(summary: dict[str, Any], path: Path) -> None:
     """One row of figures; a vector becomes a column for each axis."""
     row: dict[str, Any] = {}
     for name, value in summary.items():
-        if name in ("notice", "warnings", "verify"):
+        if name in ("notice", "weights", "warnings", "verify"):
             continue
         if name == "fwhm_mm":
             row["length_6db_mm"], row["width_6db_mm"] = value

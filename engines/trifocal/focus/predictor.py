@@ -29,6 +29,7 @@ from trifocal.predictor import Progress, pick_device, silent
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
     from numpy.typing import NDArray
 
     from trifocal.focus.head import Head
