@@ -37,6 +37,8 @@ class Points:
         return len(self.x)
 
     def __getitem__(self, index):
+        if not self.jitter:
+            return {"x": self.x[index], "y": self.y[index]}
         noise = np.random.default_rng([7, self.epoch, index]).normal(size=3).astype(np.float32)
         return {"x": self.x[index] + self.jitter * noise, "y": self.y[index]}
 
@@ -117,7 +119,7 @@ def stop_at(step, error=Cancelled):
 
 def test_a_linear_model_reaches_the_least_squares_answer(tmp_path):
     data = Points(32, jitter=0)
-    plan = Plan(epochs=150, batch_size=32, learning_rate=0.1, weight_decay=0.0, validate_every=150)
+    plan = Plan(epochs=150, batch_size=32, learning_rate=0.1, weight_decay=0.0)
     torch.manual_seed(0)
     model = nn.Linear(3, 1)
     result = fit(model, data, lambda m, b: {"loss": ((m(b["x"])[:, 0] - b["y"]) ** 2).mean()}, plan, tmp_path)

@@ -60,8 +60,9 @@ def draw_curves(path: Path, rows: Rows) -> None:
         ax.grid(alpha=0.3)
     if len(losses.lines) > 1:
         losses.legend()
-    best = min((row for row in rows if "val_score" in row), key=lambda row: row["val_score"], default=None)
-    if best is not None and math.isfinite(best["val_score"]):
+    scored = [row for row in rows if math.isfinite(row.get("val_score", math.nan))]
+    if scored:
+        best = min(scored, key=lambda row: row["val_score"])
         score.plot(best["epoch"], best["val_score"], "o", mfc="none", color="black", ms=9)
         score.set_title(
             f"lowest {best['val_score']:.4g} at epoch {best['epoch']:g}", fontsize=10, loc="right"

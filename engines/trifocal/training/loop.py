@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from time import monotonic
@@ -20,7 +21,7 @@ from trifocal.training.plan import Plan, learning_rate_at, sample_order, seed_of
 from trifocal.training.state import Average, Keeper, Position, write_best
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Generator, Mapping
 
     from lightning_fabric import Fabric
     from torch import Tensor, nn
@@ -133,7 +134,7 @@ def fit(
     saved = drawn = monotonic()
     whole = True  # model, optimizer and position are those of the end of the same step
     model.train()
-    with Interrupts() as interrupts:
+    with Interrupts() as interrupts, closing(batches):  # which ends the workers
         try:
             while True:
                 run.seconds = monotonic() - began
@@ -223,7 +224,7 @@ def _adamw(model: nn.Module, plan: Plan) -> torch.optim.AdamW:
     return torch.optim.AdamW([g for g in groups if g["params"]], lr=plan.learning_rate)
 
 
-def _batches(fabric: Fabric, train: Samples, plan: Plan, step: int) -> Iterator[tuple[Any, int]]:
+def _batches(fabric: Fabric, train: Samples, plan: Plan, step: int) -> Generator[tuple[Any, int]]:
     """Yield the batches from `step` on, on the device, with the number of samples in each."""
     in_epoch = math.ceil(len(train) / plan.batch_size)
     first, skipped = divmod(step, in_epoch)
