@@ -8,7 +8,8 @@ from scipy import ndimage
 
 from trifocal.focus import head as head_module
 from trifocal.focus.head import Head
-from trifocal.focus.phantoms import RANGES, HeadSpec, head_ct, random_spec, sample_head
+from trifocal.focus.phantom_grid import Rod, Warp
+from trifocal.focus.phantoms import RANGES, HeadSpec, _sliced, head_ct, random_spec, sample_head
 from trifocal.image import Image
 
 QUIET = HeadSpec(
@@ -230,50 +231,77 @@ def test_parameters_outside_their_range_are_refused() -> None:
 
 def test_jitter_makes_the_two_sides_differ() -> None:
     def lopsided(jitter: float) -> float:
-        ct = head_ct(replace(QUIET, jitter=jitter), spacing_mm=3)
-        mirrored = ct.array[::-1].astype(float)
-        return float(((ct.array > 500) ^ (mirrored > 500)).sum() / (ct.array > 500).sum())
+        bone = head_ct(replace(QUIET, jitter=jitter), spacing_mm=4).array > 500
+        return float((bone ^ bone[::-1]).sum() / bone.sum())
 
     assert lopsided(1) > 1.5 * lopsided(0)
 
 
-@pytest.mark.parametrize(
-    ("surroundings", "inside_hu", "outside_hu"), [("water", 0, 0), ("air", -1000, -1000)]
-)
-def test_a_bare_skull_stands_in_water_or_air(surroundings: str, inside_hu: int, outside_hu: int) -> None:
-    ct = head_ct(replace(QUIET, surroundings=surroundings), spacing_mm=3)
-    assert ct.sample([0.0, 0.0, 20.0]) == pytest.approx(inside_hu, abs=1)
-    assert ct.array[0, 0, -1] == pytest.approx(outside_hu, abs=1)
+@pytest.mark.parametrize(("surroundings", "soft_hu"), [("water", 0), ("air", -1000)])
+def test_a_bare_skull_stands_in_water_or_air(surroundings: str, soft_hu: int) -> None:
+    ct = head_ct(replace(QUIET, surroundings=surroundings), spacing_mm=4)
+    assert ct.sample([0.0, 0.0, 20.0]) == pytest.approx(soft_hu, abs=1)
+    assert ct.array[0, 0, -1] == pytest.approx(soft_hu, abs=1)
     assert (ct.array > 600).any()
 
 
 def test_a_pseudo_ct_has_one_value_for_all_soft_tissue() -> None:
-    ct = head_ct(replace(QUIET, surroundings="flat"), spacing_mm=3)
+    ct = head_ct(replace(QUIET, surroundings="flat"), spacing_mm=4)
     brain = ct.sample(np.random.default_rng(0).uniform([-35, -50, 0], [35, 35, 55], (500, 3)))
     assert np.ptp(brain) <= 1
 
 
-def test_a_burr_hole_and_a_bone_flap_open_the_vault() -> None:
-    whole = head_ct(QUIET, spacing_mm=2).array > 500
-    drilled = head_ct(replace(QUIET, burr_hole_mm=14), spacing_mm=2).array > 500
-    sawn = head_ct(replace(QUIET, bone_flap_mm=2), spacing_mm=2).array > 500
-    cylinder_mm3 = np.pi * 7**2 * 6
-    assert 8 * (whole & ~drilled).sum() == pytest.approx(cylinder_mm3, rel=0.5)
-    assert 8 * (whole & ~sawn).sum() > 500
+def test_a_burr_hole_and_a_bone_flap_open_the_vault(quiet: Image) -> None:
+    def opened_mm3(**surgery: float) -> float:
+        missing = (quiet.array > 500) & (head_ct(replace(QUIET, **surgery), spacing_mm=2).array < 500)
+        return float(missing.sum() * 8)
+
+    assert opened_mm3(burr_hole_mm=14) == pytest.approx(np.pi * 7**2 * QUIET.parietal_mm, rel=0.5)
+    # a circle of 22 to 40 mm in radius, about 2 mm wide
+    assert 0.4 * 2 * np.pi * 22 * 2 * 5 < opened_mm3(bone_flap_mm=2) < 1.6 * 2 * np.pi * 40 * 2 * 7
 
 
-def test_thick_slices_blur_along_the_body_axis_only() -> None:
-    thin, thick = (head_ct(replace(QUIET, slice_mm=t), spacing_mm=1.5) for t in (0, 5))
-
-    def step_at(ct: Image, direction: tuple[float, float, float]) -> float:
+def test_thick_slices_blur_along_the_body_axis_only(quiet: Image) -> None:
+    def steepest(ct: Image, direction: tuple[float, float, float]) -> float:
         return float(np.abs(np.gradient(profile(ct, direction)[1], 0.1)).max())
 
-    assert step_at(thick, (0, 0, 1)) < 0.75 * step_at(thin, (0, 0, 1))
-    assert step_at(thick, (1, 0, 0)) > 0.85 * step_at(thin, (1, 0, 0))
+    thick = head_ct(replace(QUIET, slice_mm=6), spacing_mm=2)
+    assert steepest(thick, (0, 0, 1)) < 0.75 * steepest(quiet, (0, 0, 1))
+    assert steepest(thick, (1, 0, 0.02)) > 0.85 * steepest(quiet, (1, 0, 0.02))
 
 
-def test_a_sharp_kernel_overshoots() -> None:
+def test_a_slice_is_the_average_over_its_thickness() -> None:
+    ramp = np.tile(np.arange(30, dtype=np.float32), (2, 2, 1))
+    assert np.allclose(_sliced(ramp, 2.5)[..., 3:-3], ramp[..., 3:-3], atol=0.05)
+    comb = np.where(np.arange(30) % 5 == 2, 100, 0).astype(np.float32) * np.ones((2, 2, 1), np.float32)
+    assert np.allclose(_sliced(comb, 5), 20, atol=1e-2)
+
+
+def test_a_sharp_kernel_overshoots(quiet: Image) -> None:
     sharp = head_ct(replace(QUIET, sharpening=1.5), spacing_mm=2).array
-    soft = head_ct(QUIET, spacing_mm=2).array
-    assert sharp.max() > soft.max() + 100
+    assert sharp.max() > quiet.array.max() + 100
     assert sharp.min() < -1000
+
+
+def test_random_heads_are_of_every_kind() -> None:
+    specs = [random_spec(seed) for seed in range(400)]
+    kinds = [spec.surroundings for spec in specs]
+    assert all(0.03 < kinds.count(kind) / 400 < 0.15 for kind in ("flat", "water", "air"))
+    operated = np.mean([spec.burr_hole_mm > 0 or spec.bone_flap_mm > 0 for spec in specs])
+    assert 0.02 < operated < 0.1
+    ratio = np.array([spec.diploe_hu / spec.cortical_hu for spec in specs])
+    assert np.percentile(ratio, 5) < 0.2
+    assert np.percentile(ratio, 95) > 0.85
+
+
+def test_surroundings_that_do_not_exist_are_refused() -> None:
+    with pytest.raises(ValueError, match="surroundings must be one of tissue, flat, water, air"):
+        HeadSpec(surroundings="oil")
+
+
+def test_a_warp_of_nothing_moves_nothing_and_keeps_rods_joined() -> None:
+    rods = Rod((10, 0, 0), (20, 5, 0), 3, 4), Rod((20, 5, 0), (25, 9, 3), 3, 4)
+    still, moved = (Warp.draw(np.random.default_rng(1), amount).shapes(rods) for amount in (0, 1))
+    assert still == rods
+    assert moved[0].stop == moved[1].start
+    assert 0.1 < np.linalg.norm(np.subtract(moved[0].start, rods[0].start)) < 20
