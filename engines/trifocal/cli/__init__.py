@@ -16,7 +16,10 @@ from trifocal import RESEARCH_USE_ONLY, __version__
 
 COMMANDS = {
     "predict focus": ("trifocal.cli.focus:PredictFocus", "the pressure field of a bowl inside a skull"),
-    "simulate focus": ("trifocal.cli.focus:SimulateFocus", "the same by the solver, with the medium"),
+    "simulate focus": (
+        "trifocal.cli.simulate:SimulateFocus",
+        "the same by the solver, or a data set of many",
+    ),
     "sweep focus": ("trifocal.cli.sweep:SweepFocus", "how the focus moves as the bowl goes round the head"),
     "train focus": ("trifocal.cli.train:TrainFocus", "the network of the focus engine, on simulated cases"),
     "evaluate focus": (

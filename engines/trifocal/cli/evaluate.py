@@ -2,120 +2,127 @@
 
 from __future__ import annotations
 
-import csv
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-import numpy as np
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from trifocal import io
-from trifocal.files import atomic_file
-from trifocal.focus.head import Head
-from trifocal.focus.placement import random_pose
-from trifocal.focus.predictor import FULL_POINTS_PER_WAVELENGTH, FocusInput, FocusPredictor
+from trifocal.cli.progress import Bar
+from trifocal.focus.cases import HeadSource
+from trifocal.focus.evaluation import RUNGS, Evaluation, EvaluationPlan, evaluate
+from trifocal.focus.evaluation_output import save_evaluation, weights, worst_lines
+from trifocal.focus.evaluation_summary import caption, summarise, tables
+from trifocal.focus.learned import BUNDLED
+from trifocal.focus.phantoms import random_spec
+from trifocal.focus.predictor import FULL_POINTS_PER_WAVELENGTH, Engine
 from trifocal.focus.transducer import find_bowl
 
-RUNGS: tuple[Literal["free-field", "has"], ...] = ("free-field", "has")
-COLUMNS = {
-    "rel_l2": ("rel L2", "{:.3f}"),
-    "shape_l2": ("shape L2", "{:.3f}"),
-    "centroid_error_mm": ("centroid mm", "{:.2f}"),
-    "lateral_mm": ("lateral mm", "{:.2f}"),
-    "axial_mm": ("|axial| mm", "{:.2f}"),
-    "argmax_error_mm": ("argmax mm", "{:.2f}"),
-    "peak_error": ("|peak error|", "{:.3f}"),
-    "iou_6db": ("IoU -6 dB", "{:.3f}"),
-}
+WIDTH = 160
+MOST_HEADS = 12  # more than that are printed together only
+UNSEEN = 1_000_000  # `simulate focus` counts its heads from 0
 
 
 @dataclass(kw_only=True)
 class EvaluateFocus:
-    """Measure every rung of the focus ladder against the solver, on random poses of one or more heads.
+    """Measure every rung of the focus ladder against the solver, on random poses of heads. Research use only.
 
-    Prints mean / median of each error over the region beyond the near skull; writes a row a pose and rung.
+    Prints mean / median / 95th percentile of each error over the region beyond the near skull, for each head
+    and over all. Writes errors.csv (a row for each head, pose and rung), summary.csv, summary.json, table.md,
+    worst-1.png to worst-5.png and provenance.json; nothing if it is interrupted.
 
     Examples:
-        trifocal evaluate focus --ct head.nii.gz dicom_folder --poses 20 --out rungs.csv
+        trifocal evaluate focus --ct head.nii.gz dicom_folder --poses 20 --out rungs
+
+        trifocal evaluate focus --heads 40 --poses 5 --weights run/focus.safetensors --out rungs
 
     Attributes:
-        ct: Head CTs: files or folders.
+        ct: Head CTs: files or DICOM folders.
+        heads: Procedural heads, beside the CTs or instead of them.
+        head_seed: Of the first procedural head; the next has the next seed. The default is far from the heads
+            that `simulate focus` makes to train with.
         poses: Poses on each head.
         bowl: Name of a preset or the path of a bowl JSON file.
         seed: Of the random poses.
-        out: CSV file for the single errors.
+        rungs: Which rungs of the ladder.
+        weights: Of the rungs regression and network: a .safetensors file; the bundled ones if left out.
+        out: Folder for the results; made if it does not exist.
         device: Where to compute.
         resample: Accept CTs with gantry tilt or uneven slices.
         points_per_wavelength: Of the grid, in water.
     """
 
-    ct: list[Path]
+    ct: tuple[Path, ...] = ()
+    heads: int = 0
+    head_seed: int = UNSEEN
     poses: int = 20
     bowl: str = "default"
     seed: int = 0
+    rungs: tuple[Engine, ...] = RUNGS
+    weights: Path | None = None
     out: Path
     device: Literal["auto", "cpu", "cuda"] = "auto"
     resample: bool = False
     points_per_wavelength: float = FULL_POINTS_PER_WAVELENGTH
 
     def run(self) -> int:
-        """Simulate, predict, compare, print and write."""
-        if self.poses < 1:
-            msg = f"--poses must be 1 or more, got {self.poses}"
+        """Evaluate, write and print."""
+        if self.out.exists() and not self.out.is_dir():
+            msg = f"--out must be a folder, got the file {self.out}"
             raise ValueError(msg)
-        rows = [row for path in self.ct for row in self._head_rows(path)]
-        with atomic_file(self.out) as part, part.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, rows[0])
-            writer.writeheader()
-            writer.writerows(rows)
-        # wide enough for every column where the output is a file
-        Console(width=None if sys.stdout.isatty() else 160).print(_table(rows))
+        plan = EvaluationPlan(
+            find_bowl(self.bowl),
+            self.poses,
+            self.seed,
+            self.points_per_wavelength,
+            self.rungs,
+            self.weights or BUNDLED,
+            self.device,
+        )
+        evaluation = evaluate(self._sources(), plan, progress=Bar())
+        save_evaluation(evaluation, self.out)
+        _print(evaluation, self.out)
         return 0
 
-    def _head_rows(self, path: Path) -> list[dict[str, Any]]:
-        bowl = find_bowl(self.bowl)
-        head = Head.from_image(io.read(path, resample=self.resample))
-        rng = np.random.default_rng(self.seed)
-        solver = FocusPredictor("solver", device=self.device)
-        rungs = [FocusPredictor(name, device=self.device) for name in RUNGS]
-        rows = []
-        for i in range(self.poses):
-            inputs = FocusInput(
-                head, bowl, random_pose(head, bowl, rng), points_per_wavelength=self.points_per_wavelength
-            )
-            truth = solver.predict(inputs)
-            for rung in rungs:
-                prediction = rung.predict(inputs)
-                errors = prediction.errors_against(truth).record()
-                rows.append(
-                    {
-                        "head": path.name,
-                        "pose": i,
-                        "rung": rung.engine,
-                        **errors,
-                        "transmission": truth.figures.transmission,
-                        "seconds": prediction.seconds,
-                        "solver_seconds": truth.seconds,
-                    }
-                )
-            if sys.stderr.isatty():
-                sys.stderr.write(f"\r\033[K{path.name}: pose {i + 1} of {self.poses}")
-        return rows
+    def _sources(self) -> list[HeadSource]:
+        for option, value in (("--heads", self.heads), ("--head-seed", self.head_seed)):
+            if value < 0:
+                msg = f"{option} must be 0 or more, got {value}"
+                raise ValueError(msg)
+        if not self.ct and not self.heads:
+            msg = "give heads to evaluate on: --ct FILE_OR_FOLDER ..., --heads N for procedural ones, or both"
+            raise ValueError(msg)
+        paths = [path.resolve() for path in self.ct]
+        for path in paths:
+            if not path.exists():
+                msg = f"there is no file or folder {path}"
+                raise FileNotFoundError(msg)
+            if paths.count(path) > 1:
+                msg = f"--ct must name every head once, got {path.name} more than once"
+                raise ValueError(msg)
+        phantoms = [HeadSource(random_spec(self.head_seed + i)) for i in range(self.heads)]
+        return [*(HeadSource(path, self.resample) for path in paths), *phantoms]
 
 
-def _table(rows: list[dict[str, Any]]) -> Table:
-    table = Table(title="mean / median against the solver, beyond the near skull")
-    for name in ("head", "rung", *(title for title, _ in COLUMNS.values())):
-        table.add_column(name)
-    for head in dict.fromkeys(row["head"] for row in rows):
-        for rung in RUNGS:
-            chosen = [row for row in rows if row["head"] == head and row["rung"] == rung]
-            cells = []
-            for key, (_, form) in COLUMNS.items():
-                values = np.abs([row[key] for row in chosen])
-                cells.append(f"{form.format(values.mean())} / {form.format(np.median(values))}")
-            table.add_row(head, rung, *cells)
-    return table
+def _print(evaluation: Evaluation, out: Path) -> None:
+    blocks = summarise(evaluation.samples)
+    few = len(evaluation.heads) <= MOST_HEADS
+    # wide enough for every column where the output is a file
+    console = Console(width=None if sys.stdout.isatty() else WIDTH)
+    for content in tables(blocks):
+        table = Table(title=content.title, title_justify="left", box=box.SIMPLE, pad_edge=False)
+        for i, heading in enumerate(content.header):
+            table.add_column(heading, no_wrap=i < 2, max_width=22 if i == 0 else None, overflow="ellipsis")
+        for rows in content.blocks if few else content.blocks[-1:]:
+            for row in rows:
+                table.add_row(*row)
+            table.add_section()
+        console.print(table)
+    used = weights(evaluation)
+    lines = [caption(blocks), *([] if few else ["Each head by itself: table.md."]), *worst_lines(evaluation)]
+    if used:
+        lines.append(f"weights {used['name']}, sha256 {used['sha256'][:12]}")
+    sys.stdout.write("\n".join([*filter(None, lines), f"written to {out}"]) + "\n")

@@ -1,4 +1,4 @@
-"""`trifocal predict focus` and `trifocal simulate focus`."""
+"""`trifocal predict focus`, and how a placement is given on the command line."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Point = Annotated[str | None, tyro.conf.arg(metavar="X,Y,Z")]
 
 @dataclass(kw_only=True)
 class Placement:
-    """Where the bowl goes: what `predict focus` and `simulate focus` have in common.
+    """Where the bowl goes: what the commands for one placement have in common.
 
     Attributes:
         ct: Head CT: a NIfTI, NRRD or MHA file, a DICOM folder, a zip of one, or a DICOM file.
@@ -109,32 +109,7 @@ class PredictFocus(Placement):
         if self.verify:
             truth = FocusPredictor("solver", device=self.device).predict(inputs, progress=Bar())
         save(prediction, self.out, truth=truth, warnings=warnings)
-        _report(prediction, self.out, truth, warnings)
-        return 0
-
-
-@dataclass(kw_only=True)
-class SimulateFocus(Placement):
-    """Simulate the pressure field of an ultrasound bowl inside a skull by the solver. Research use only.
-
-    Writes the same files as `predict focus`.
-
-    Examples:
-        trifocal simulate focus --ct head.nii.gz --target 10,-20,40 --out result --save-medium
-
-    Attributes:
-        save_medium: Also write sound_speed.nii.gz, density.nii.gz and attenuation.nii.gz on the same grid.
-    """
-
-    save_medium: bool = False
-
-    def run(self) -> int:
-        """Simulate and save."""
-        predictor = FocusPredictor("solver", device=self.device)
-        inputs, warnings = self.inputs()
-        prediction = predictor.predict(inputs, progress=Bar())
-        save(prediction, self.out, medium=self.save_medium, warnings=warnings)
-        _report(prediction, self.out, None, warnings)
+        report(prediction, self.out, truth, warnings)
         return 0
 
 
@@ -152,9 +127,10 @@ def parse_point(option: str, text: str | None) -> np.ndarray[tuple[int], np.dtyp
     return np.array(values)
 
 
-def _report(
+def report(
     prediction: FocusPrediction, out: Path, truth: FocusPrediction | None, warnings: tuple[str, ...]
 ) -> None:
+    """Print the figures of a prediction, and its warnings on stderr."""
     found = prediction.figures
     focus = ", ".join(f"{c:.1f}" for c in found.focus_mm)
     lines = [

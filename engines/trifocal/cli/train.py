@@ -49,7 +49,7 @@ class TrainFocus:
     budget_minutes: float | None = None
     epochs: int = 40
     batch_size: int = 4
-    learning_rate: float = 2e-3
+    learning_rate: float = 7e-4
     widths: tuple[int, ...] = ModelConfig.widths
     blocks: int = ModelConfig.blocks
     focus_weight: float = LossWeights.focus
@@ -71,6 +71,7 @@ class TrainFocus:
             workers=self.workers,
             precision=self.precision,
             ema=self.ema,
+            warmup=0.05,
         )
         loss = LossWeights(focus=self.focus_weight)
         recipe = Recipe(plan, ModelConfig(self.widths, self.blocks), loss, self.heads)

@@ -70,16 +70,20 @@ def simulate(
         progress: Called after every head; may raise Cancelled.
 
     Returns:
-        The manifest: format, version, cases (file, sha256, head, split, specification) and failures.
+        The manifest: format, version, cases (file, sha256, head, split, specification), those of earlier runs
+        among them, and the failures of this one.
 
     Raises:
         OSError: If the folder cannot be written or the disk is full; finished cases stay.
     """
     out.mkdir(parents=True, exist_ok=True)
     manifest: dict[str, Any] = {"format": FORMAT, "version": __version__, "cases": [], "failures": []}
+    if (out / MANIFEST).exists():  # of an earlier run, perhaps with other heads
+        manifest["cases"] = [c for c in read_manifest(out)["cases"] if (out / c["file"]).exists()]
     written = time.monotonic()
     for done, (cases, failures) in enumerate(_run(jobs, out, processes, device), 1):
-        manifest["cases"] += cases
+        known = {case["file"] for case in cases}
+        manifest["cases"] = [c for c in manifest["cases"] if c["file"] not in known] + cases
         manifest["failures"] += failures
         if done == len(jobs) or time.monotonic() - written > 30:
             _write_manifest(out, manifest)
