@@ -14,7 +14,7 @@ PYTEST := OMP_NUM_THREADS=$${OMP_NUM_THREADS:-2} $(WINDOW) $(BIN)/python -m pyte
 export PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help app test test-slow lint format bench clean setup libraries virtual-display
+.PHONY: help app test test-slow lint format weights-focus bench clean setup libraries virtual-display
 
 help: ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' $(MAKEFILE_LIST)
@@ -38,6 +38,14 @@ lint: setup ## check style, types, import contracts and the napari manifest
 format: setup ## put the sources into their format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+# Hours on two cores, minutes on a GPU; WORK keeps the cases, so that a second training does not simulate again.
+WORK ?= build/focus
+MINUTES ?= 45
+weights-focus: setup ## remake the weights of the focus engine: simulate the cases, train, put the result into assets
+	$(BIN)/trifocal simulate focus --heads 200 --poses 4 --seed 1000 --out $(WORK)/cases
+	$(BIN)/trifocal train focus --data $(WORK)/cases --out $(WORK)/run --budget-minutes $(MINUTES) --precision bf16-mixed
+	cp $(WORK)/run/focus.safetensors $(WORK)/run/focus.json assets/trifocal_assets/models/
 
 bench: virtual-display setup ## measure times and memory
 	$(WINDOW) $(BIN)/python tests/benchmarks/run.py $(ARGS)

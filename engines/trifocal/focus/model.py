@@ -101,7 +101,7 @@ class CorrectionNet(nn.Module):
             x = block(down(x))
         for up, block, skip in zip(reversed(self.up), reversed(self.after), reversed(skips), strict=True):
             x = block(skip + interpolate(up(x), scale_factor=2, mode="nearest"))
-        out = self.head(x)[:, 0, : size[0], : size[1], : size[2]]
+        out = self.head(x).float()[:, 0, : size[0], : size[1], : size[2]]
         return LARGEST_LOG_RATIO * torch.tanh(out / LARGEST_LOG_RATIO)
 
 
