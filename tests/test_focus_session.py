@@ -25,6 +25,7 @@ class Bench:
     def __init__(self):
         self.calls = queue.Queue()
         self.session = FocusSession(self.calls.put, "cpu")
+        self.session.set_engine("has")
         self.answers, self.said = [], []
         self.session.predicted.connect(self.answers.append)
         self.session.said.connect(self.said.append)

@@ -8,9 +8,12 @@ from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QCheckBox, QComboBox, QFileDialog, QLabel, QProgressBar, QPushButton, QWidget
 from superqt.utils import signals_blocked
 
+from napari_trifocal.focus_compare_panel import ComparePanel
 from napari_trifocal.focus_engine_panel import EnginePanel
-from napari_trifocal.focus_panels import Heading, PlacingPanel, ReadoutPanel, column, form, row
+from napari_trifocal.focus_group import Group
+from napari_trifocal.focus_panels import PlacingPanel, ReadoutPanel, column, form, row
 from napari_trifocal.layers import COLOURS, VIEWS
+from napari_trifocal.reader import SUFFIXES
 from trifocal import RESEARCH_USE_ONLY
 from trifocal.focus.transducer import PRESETS
 
@@ -21,23 +24,36 @@ if TYPE_CHECKING:
     from napari_trifocal.focus_session import FocusSession, Message
 
 FROM_FILE = "from a JSON file..."
+OPEN_FILTER = f"Head CT ({' '.join('*' + s for s in SUFFIXES)});;All files (*)"
 
 
 class FocusForm(QWidget):
-    """Controls and read-outs. What needs the viewer is passed on as a signal."""
+    """Controls and read-outs. What needs the viewer is passed on as a signal.
 
-    open_file = Signal()
-    open_folder = Signal()
+    Signals:
+        file_chosen: Path of a CT, a file or a folder.
+        layer_chosen: An image layer to take for the CT.
+        view_chosen: A name of `VIEWS`.
+        folder_chosen: Path of the folder to save to.
+        copy: The command is wanted.
+
+    Attributes:
+        notice: What stands above the groups, whatever is scrolled.
+        footer: What stands below them.
+    """
+
+    file_chosen = Signal(str)
     layer_chosen = Signal(object)
     view_chosen = Signal(str)
-    save = Signal()
+    folder_chosen = Signal(str)
     copy = Signal()
 
     def __init__(self, session: FocusSession) -> None:
         super().__init__()
         self._session = session
         self._layers: list[Layer] = []
-        self.placing, self.readout, self.engines = PlacingPanel(), ReadoutPanel(), EnginePanel()
+        self.engines, self.placing = EnginePanel(), PlacingPanel()
+        self.readout, self.compare = ReadoutPanel(), ComparePanel()
         self._make_head()
         self._make_state()
         self._arrange()
@@ -88,6 +104,21 @@ class FocusForm(QWidget):
         self.bar.setFormat(what if fraction < 1 else "")
         self.cancel.setEnabled(fraction < 1)
 
+    def _on_file(self) -> None:
+        path, _ = QFileDialog.getOpenFileName(self, "Open a head CT", filter=OPEN_FILTER)
+        if path:
+            self.file_chosen.emit(path)
+
+    def _on_folder(self) -> None:
+        path = QFileDialog.getExistingDirectory(self, "Open a DICOM folder")
+        if path:
+            self.file_chosen.emit(path)
+
+    def _on_save(self) -> None:
+        folder = QFileDialog.getExistingDirectory(self, "Save to a folder")
+        if folder:
+            self.folder_chosen.emit(folder)
+
     def _on_bowl_activated(self) -> None:
         name = self.bowl.currentText()
         if name == FROM_FILE:
@@ -106,8 +137,8 @@ class FocusForm(QWidget):
         self.layer.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self.layer.activated.connect(lambda i: i and self.layer_chosen.emit(self._layers[i - 1]))
         self.file, self.folder = QPushButton("Open file..."), QPushButton("Open folder...")
-        self.file.clicked.connect(self.open_file)
-        self.folder.clicked.connect(self.open_folder)
+        self.file.clicked.connect(self._on_file)
+        self.folder.clicked.connect(self._on_folder)
         self.resample = QCheckBox("resample a tilted or uneven series")
         self.bowl = QComboBox()
         self.bowl.addItems([*PRESETS, FROM_FILE])
@@ -129,7 +160,7 @@ class FocusForm(QWidget):
         for button, name in zip(self.views, VIEWS, strict=True):
             button.clicked.connect(lambda _, name=name: self.view_chosen.emit(name))
         self.save_button, self.copy_button = QPushButton("Save..."), QPushButton("Copy as command")
-        self.save_button.clicked.connect(self.save)
+        self.save_button.clicked.connect(self._on_save)
         self.copy_button.clicked.connect(self.copy)
 
     def _arrange(self) -> None:
@@ -143,20 +174,20 @@ class FocusForm(QWidget):
         rows.addRow("engine", self.engines)
         layout = column(
             self,
-            self.notice,
-            Heading("Head, bowl, engine"),
-            controls,
-            Heading("Placement: drag the bowl, tilt it with Shift"),
-            self.placing,
-            self.coupling,
-            Heading("Focus"),
-            self.readout,
+            Group("Head, bowl, engine", controls),
+            Group("Placement: drag the bowl, tilt it with Shift", self.placing, self.coupling),
+            Group("Focus", self.readout),
+            Group("Compare", self.compare),
+        )
+        layout.addStretch(1)
+        self.footer = QWidget()
+        column(
+            self.footer,
             row(*self.views),
             row(self.save_button, self.copy_button),
             row(self.bar, self.cancel),
             self.message,
         )
-        layout.addStretch(1)
 
     def _connect(self) -> None:
         session, placing = self._session, self.placing

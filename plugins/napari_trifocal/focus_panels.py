@@ -195,14 +195,6 @@ class ReadoutPanel(QWidget):
             self.values[name].setText(text)
 
 
-class Heading(QLabel):
-    """A heading of a part."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__(f"<b>{text}</b>")
-        self.setContentsMargins(0, 6, 0, 0)
-
-
 def _number(low: float, high: float, step: float, decimals: int, suffix: str = "") -> QDoubleSpinBox:
     field = QDoubleSpinBox()
     field.setRange(low, high)

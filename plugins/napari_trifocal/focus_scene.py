@@ -11,6 +11,9 @@ from napari_trifocal.layers import (
     BOWL,
     CLOUD,
     CT,
+    DIFFERENCE,
+    PINNED_CLOUD,
+    PINNED_SHELL,
     SHELL,
     SKULL,
     SLICES,
@@ -31,9 +34,10 @@ if TYPE_CHECKING:
     from trifocal.focus.transducer import Bowl
 
 # As they are drawn: what is behind the translucent bowl or inside the skull comes before them.
-ROLES = (CT, SLICES, SHELL, CLOUD, BOWL, SKULL, TARGET)
+ROLES = (CT, SLICES, PINNED_SHELL, SHELL, PINNED_CLOUD, CLOUD, DIFFERENCE, BOWL, SKULL, TARGET)
 ONLY_2D = (CT, SLICES)
-ONLY_3D = (SKULL, CLOUD, SHELL, BOWL)
+ONLY_3D = (SKULL, PINNED_CLOUD, PINNED_SHELL, CLOUD, SHELL, BOWL)
+VOLUMES = (CLOUD, SLICES, PINNED_CLOUD, DIFFERENCE)
 
 
 class FocusScene:
@@ -48,7 +52,7 @@ class FocusScene:
         self.layers: dict[str, Layer] = {}
         self._wanted = dict.fromkeys(ROLES, True)
         self._centre: NDArray[np.float64] | None = None
-        self._reach_mm = 100.0
+        self._size_mm = np.full(3, 100.0)
         self._slices = VIEWS["axial"]
         viewer.dims.events.ndisplay.connect(self._on_viewer_ndisplay)
         viewer.dims.events.order.connect(self._on_viewer_order)
@@ -81,7 +85,7 @@ class FocusScene:
             adopted.visible = self._shows(CT)
         vertices = layers[1][0][0]
         self._centre = (vertices.min(0) + vertices.max(0)) / 2
-        self._reach_mm = float(np.ptp(vertices, axis=0).max())
+        self._size_mm = np.ptp(vertices, axis=0).astype(float)
 
     @staticmethod
     def missing(layers: list[Any], adopted: Layer | None = None) -> list[tuple[str, Any]]:
@@ -97,7 +101,7 @@ class FocusScene:
         if old is None:
             self._add(role, layer)
             return
-        if role in (CLOUD, SLICES):
+        if role in VOLUMES:
             self._renew_image(old, data, look)
         else:
             old.data = data
@@ -142,6 +146,14 @@ class FocusScene:
         if layer is not None and layer.visible == hidden:
             layer.visible = not hidden and self._shows(role)
 
+    def want(self, roles: tuple[str, ...], *, wanted: bool) -> None:
+        """Show or hide layers in the views that are theirs, now and when those come back."""
+        for role in roles:
+            self._wanted[role] = wanted
+            layer = self.layer(role)
+            if layer is not None and layer.visible != self._shows(role):
+                layer.visible = self._shows(role)
+
     def look(self, name: str, at: NDArray[np.float64] | None = None, bowl: Pose | None = None) -> None:
         """Choose a view of `VIEWS`.
 
@@ -164,9 +176,17 @@ class FocusScene:
             return
         camera = viewer.scene.camera
         camera.center = tuple(self._centre[list(view.order)])
-        camera.zoom = min(viewer.canvas.size) / self._reach_mm / (1.5 if view.ndisplay == 3 else 1.3)
+        camera.zoom = self.zoom_to_fit(viewer.canvas.size)
         if view.ndisplay == 3:
             camera.set_view_direction(self._toward(bowl), (0, 0, 1))
+
+    def zoom_to_fit(self, canvas: tuple[float, float]) -> float:
+        """Zoom that shows the whole head and the bowl on a canvas of (height, width)."""
+        _, vertical, horizontal = self.viewer.dims.order
+        high, wide, margin = self._size_mm[vertical], self._size_mm[horizontal], 1.3
+        if self.viewer.dims.ndisplay == 3:  # it may be turned
+            high, wide, margin = self._size_mm.max(), self._size_mm[:2].max(), 1.45
+        return float(min(canvas[0] / high, canvas[1] / wide) / margin)
 
     def _toward(self, bowl: Pose | None) -> NDArray[np.float64]:
         """View direction (3,): from about the front, the bowl's back in view and the beam across."""
@@ -196,8 +216,11 @@ class FocusScene:
         shown, old.visible = old.visible, False  # each setter redraws what is visible
         old.data = data
         old.affine = look["affine"]
-        old.contrast_limits_range = (0.0, look["contrast_limits"][1])
-        old.contrast_limits = look["contrast_limits"]
+        low, high = look["contrast_limits"]
+        old.contrast_limits_range = (min(low, 0.0), high)
+        old.contrast_limits = low, high
+        if "plane" in look:
+            old.plane = look["plane"]
         old.visible = shown
 
     def _shows(self, role: str) -> bool:

@@ -9,25 +9,25 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from napari.layers import Image as Volume
-from qtpy.QtCore import QEvent, QObject, Qt, QTimer, Signal
+from qtpy.QtCore import QEvent, Qt, QTimer
 from qtpy.QtGui import QKeySequence, QShortcut
-from qtpy.QtWidgets import QApplication, QFileDialog, QScrollArea, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QApplication, QScrollArea, QVBoxLayout, QWidget
 
+from napari_trifocal.focus_compare import Comparing
 from napari_trifocal.focus_drag import FocusDrag
 from napari_trifocal.focus_form import FocusForm
 from napari_trifocal.focus_jobs import Source, command_line, save
-from napari_trifocal.focus_scene import FocusScene
+from napari_trifocal.focus_scene import VOLUMES, FocusScene
 from napari_trifocal.focus_session import FocusSession, Message
+from napari_trifocal.focus_verify import CompareView
+from napari_trifocal.interface import Interface
 from napari_trifocal.layers import BOWL, CLOUD, CT, SLICES
-from napari_trifocal.reader import SUFFIXES
 from napari_trifocal.settings import cache_folder, default_device
 from napari_trifocal.turns import Turns
 from napari_trifocal.writer import layer_image
 from trifocal.image import Image
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from napari.layers import Layer
     from napari.viewer import Viewer
 
@@ -37,20 +37,6 @@ if TYPE_CHECKING:
 # While the bowl is dragged it is drawn together with its cloud, or after this time: a frame costs as much as
 # a prediction without a GPU, and one for each mouse move would double the way of a cloud to the screen.
 HOLD_S = 0.3
-OPEN_FILTER = f"Head CT ({' '.join('*' + s for s in SUFFIXES)});;All files (*)"
-
-
-class _Interface(QObject):
-    """Brings calls from other threads to the interface thread."""
-
-    call = Signal(object)
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.call.connect(self._on_call, Qt.ConnectionType.QueuedConnection)
-
-    def _on_call(self, function: Callable[[], None]) -> None:
-        function()
 
 
 class FocusWidget(QWidget):
@@ -61,15 +47,18 @@ class FocusWidget(QWidget):
 
     Attributes:
         session: Head, bowl, pose, target, predictions; without Qt.
+        comparing: The solver's field or a pinned prediction, and how far it is; without Qt.
         scene: The layers.
+        compared: How the comparison is shown.
     """
 
     def __init__(self, napari_viewer: Viewer) -> None:
         self._docked = self._released = False
         super().__init__()
         self._viewer = napari_viewer
-        interface = _Interface()
+        interface = Interface()
         self.session = FocusSession(interface.call.emit, default_device())
+        self.comparing = Comparing(self.session, interface.call.emit)
         self.scene = FocusScene(napari_viewer)
         self._drag = FocusDrag(napari_viewer, self.session)
         self._adopting: Layer | None = None
@@ -78,6 +67,7 @@ class FocusWidget(QWidget):
         self._hold = QTimer(self, singleShot=True)
         self._hold.timeout.connect(self._show_placing)
         self.form = FocusForm(self.session)
+        self.compared = CompareView(napari_viewer, self.scene, self.comparing, self.form.compare)
         self._arrange()
         self._connect_session()
         self._connect_form()
@@ -86,9 +76,9 @@ class FocusWidget(QWidget):
         self.session.find_engines()
         napari_viewer.layers.events.inserted.connect(self._on_viewer_layers)
         napari_viewer.layers.events.removed.connect(self._on_viewer_layers)
-        session = self.session
+        session, comparing = self.session, self.comparing
         # `interface` is named to be kept: the threads post through it until they have ended
-        self.destroyed.connect(lambda *_, kept=interface: session.close())
+        self.destroyed.connect(lambda *_, kept=interface: (session.close(), comparing.end()))
 
     def load(self, source: str | Path | Image | Layer, *, resample: bool = False) -> None:
         """Open a head CT: a path, an image, or an image layer of the viewer. Returns at once; see `wait`."""
@@ -121,8 +111,9 @@ class FocusWidget(QWidget):
         fits = answer is not None and not answer.order.preview and answer.order.pose is order.pose
         prediction = answer.prediction if fits and not self.session.dragging else None
         picture = np.asarray(self._viewer.screenshot(canvas_only=False, flash=False))
+        truth = self.comparing.truth_for(order)
         self.session.run_saving(
-            lambda report: save(order, prediction, Path(folder), picture, report),
+            lambda report: save(order, prediction, Path(folder), picture, report, truth),
             lambda path: self.session.say(f"saved to {path}"),
         )
 
@@ -132,13 +123,15 @@ class FocusWidget(QWidget):
         if order is None or source is None:
             self.session.say("open a head CT first: there is nothing to repeat", is_error=True)
             return
-        folder = cache_folder()
-        self.session.run_saving(lambda _: command_line(order, source, bowl, folder), self._on_command)
+        folder, verify = cache_folder(), self.comparing.truth_for(order) is not None
+        self.session.run_saving(
+            lambda _: command_line(order, source, bowl, folder, verify=verify), self._on_command
+        )
 
     def wait(self, timeout: float = 60.0) -> bool:
         """Let the window live until nothing is being computed any more; False if that takes too long."""
         end = time.monotonic() + timeout
-        while self.session.busy or self._turns.waiting:
+        while self.session.busy or self.comparing.busy or self._turns.waiting:
             if time.monotonic() > end:
                 return False
             QApplication.processEvents()
@@ -165,6 +158,8 @@ class FocusWidget(QWidget):
         self._hold.stop()
         self._turns.clear()
         self.session.close()
+        self.comparing.end()
+        self.compared.close()
         self._drag.close()
         self.scene.close()
         self._viewer.layers.events.inserted.disconnect(self._on_viewer_layers)
@@ -227,21 +222,8 @@ class FocusWidget(QWidget):
 
     def _on_viewer_layers(self, _: object = None) -> None:
         volumes = [layer for layer in self._viewer.layers if isinstance(layer, Volume) and layer.ndim == 3]
-        own = (self.scene.layer(CLOUD), self.scene.layer(SLICES))
+        own = [self.scene.layer(role) for role in VOLUMES]
         self.form.show_layers([layer for layer in volumes if layer not in own], self.scene.layer(CT))
-
-    def _on_form_open(self, *, folder: bool) -> None:
-        if folder:
-            path = QFileDialog.getExistingDirectory(self, "Open a DICOM folder")
-        else:
-            path, _ = QFileDialog.getOpenFileName(self, "Open a head CT", filter=OPEN_FILTER)
-        if path:
-            self.load(path, resample=self.form.resample.isChecked())
-
-    def _on_form_save(self) -> None:
-        folder = QFileDialog.getExistingDirectory(self, "Save to a folder")
-        if folder:
-            self.save(folder)
 
     def _target_from_cursor(self, _: object = None) -> None:
         if self._viewer.dims.ndisplay == 3:
@@ -257,12 +239,12 @@ class FocusWidget(QWidget):
 
     def _connect_form(self) -> None:
         form = self.form
-        form.open_file.connect(lambda: self._on_form_open(folder=False))
-        form.open_folder.connect(lambda: self._on_form_open(folder=True))
+        form.file_chosen.connect(lambda path: self.load(path, resample=form.resample.isChecked()))
         form.layer_chosen.connect(self.load)
         form.view_chosen.connect(self.set_view)
-        form.save.connect(self._on_form_save)
+        form.folder_chosen.connect(self.save)
         form.copy.connect(self.copy_command)
+        form.cancel.clicked.connect(lambda: self.comparing.cancel())
         form.placing.target_from_cursor.connect(self._target_from_cursor)
 
     def _bind_keys(self) -> None:
@@ -281,7 +263,8 @@ class FocusWidget(QWidget):
         area.setWidget(self.form)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(area)
+        for part in (self.form.notice, area, self.form.footer):
+            layout.addWidget(part)
         self.setMinimumWidth(self.form.minimumSizeHint().width() + 24)
 
 

@@ -20,6 +20,7 @@ from trifocal.image import Image
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
+    from trifocal.focus.comparison import Comparison
     from trifocal.focus.pose import Pose
     from trifocal.focus.transducer import Bowl
 
@@ -27,11 +28,23 @@ if TYPE_CHECKING:
 
 CT, SKULL, BOWL, TARGET = "CT", "Skull", "Bowl", "Target"
 SLICES, CLOUD, SHELL = "Pressure on slices (kPa)", "Focal cloud (kPa)", "-6 dB shell"
+DIFFERENCE = "Difference (kPa)"
+PINNED_CLOUD, PINNED_SHELL = "Pinned cloud (kPa)", "Pinned -6 dB shell"
 GLASS = [[0.95, 0.93, 0.9, 0.0], [0.95, 0.93, 0.9, 1.0]]  # from invisible to bone
 COLOURS = {BOWL: "#e02020", "uncoupled": "#ff9010", SHELL: "#2f7bff", TARGET: "#40e060"}
+COLOURS |= {PINNED_SHELL: "#ffb020"}
 MOST_CLOUD_VOXELS = 48  # along an edge: what a volume costs without a GPU is its rays' steps
 CLOUD_LEVEL = 0.25  # of the peak, -12 dB: where the cloud ends
 CLOUD_COLOURS = [[0.0, 0.05, 0.3, 0.0], [0.1, 0.35, 1.0, 0.5], [0.6, 0.85, 1.0, 1.0]]
+PINNED_COLOURS = [[0.3, 0.1, 0.0, 0.0], [1.0, 0.55, 0.05, 0.5], [1.0, 0.9, 0.6, 1.0]]
+DIFFERENCE_COLOURS = [
+    [0.6, 0.9, 1.0, 1.0],
+    [0.1, 0.45, 1.0, 0.9],
+    [0.0, 0.0, 0.0, 0.0],
+    [1.0, 0.25, 0.05, 0.9],
+    [1.0, 0.9, 0.4, 1.0],
+]
+MOST_DIFFERENCE_VOXELS = 160  # along an edge
 WORLD = {"units": ("mm", "mm", "mm"), "axis_labels": ("R", "A", "S")}
 
 
@@ -109,18 +122,9 @@ def shell_layer(prediction: FocusPrediction) -> LayerData:
 
 
 def cloud_layer(prediction: FocusPrediction) -> LayerData:
-    """The field around the focus as a volume for the 3-D view, without its box's rotation.
-
-    napari slices hidden layers too, and warns of each that is rotated as soon as it goes to 2-D.
-    """
+    """The field around the focus as a volume for the 3-D view."""
     start, stop = spot_range(prediction, CLOUD_LEVEL)
-    corners = np.array(np.meshgrid(*np.stack([start, stop - 1]).T, indexing="ij")).reshape(3, -1).T
-    world = prediction.pressure.index_to_world(corners)
-    low, size = world.min(0), np.ptp(world, axis=0)
-    spacing = max(prediction.box.spacing_mm, float(size.max()) / (MOST_CLOUD_VOXELS - 1))
-    affine = np.diag([spacing] * 3 + [1.0])
-    affine[:3, 3] = low
-    n_i, n_j, n_k = (int(n) + 1 for n in np.ceil(size / spacing))
+    affine, shape = upright_grid(prediction.pressure, start, stop - 1, MOST_CLOUD_VOXELS)
     field = replace(prediction.pressure, array=np.where(prediction.region, prediction.pressure.array, 0))
     peak = prediction.figures.peak_pa / 1e3
     look = {
@@ -132,7 +136,63 @@ def cloud_layer(prediction: FocusPrediction) -> LayerData:
         "attenuation": 0.3,
         "blending": "additive",
     }
-    return field.resample(affine, (n_i, n_j, n_k)).array / 1e3, look | WORLD, "image"
+    return field.resample(affine, shape).array / 1e3, look | WORLD, "image"
+
+
+def pinned_layers(prediction: FocusPrediction) -> list[LayerData]:
+    """Cloud and -6 dB surface of a prediction that was kept, in amber."""
+    field, look, kind = cloud_layer(prediction)
+    look |= {"name": PINNED_CLOUD, "colormap": {"colors": PINNED_COLOURS, "name": "pinned amber"}}
+    shell, shell_look, shell_kind = shell_layer(prediction)
+    shell_look |= {"name": PINNED_SHELL, "colormap": COLOURS[PINNED_SHELL], "opacity": 0.45}
+    return [(field, look, kind), (shell, shell_look, shell_kind)]
+
+
+def difference_layer(comparison: Comparison) -> LayerData:
+    """Prediction - reference in kPa on a grid along the world axes; in 3-D the plane of the beam."""
+    image, reference = comparison.difference, comparison.reference
+    last = np.array(image.shape) - 1
+    affine, shape = upright_grid(image, np.zeros(3), last, MOST_DIFFERENCE_VOXELS)
+    shown = image.resample(affine, shape)
+    most = max(float(np.abs(image.array).max()) / 1e3, 1e-3)
+    plane = {"position": shown.world_to_index(reference.figures.focus_mm), "thickness": 1.0}
+    plane["normal"] = across_beam(reference.inputs.pose, np.array([0.0, 1.0, 0.0]))
+    look = {
+        "name": DIFFERENCE,
+        "affine": affine,
+        "colormap": {"colors": DIFFERENCE_COLOURS, "name": "less blue, more red"},
+        "contrast_limits": (-most, most),
+        "depiction": "plane",
+        "plane": plane,
+        "blending": "translucent_no_depth",
+        "interpolation2d": "linear",
+        "metadata": {"unit": "kPa"},
+    }
+    return shown.array / 1e3, look | WORLD, "image"
+
+
+def across_beam(pose: Pose, toward: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The direction (3,) across a beam that is nearest to another one (3,)."""
+    part = toward - (toward @ pose.direction) * pose.direction
+    length = float(np.linalg.norm(part))
+    return pose.matrix[:3, 0] if length < 1e-3 else part / length
+
+
+def upright_grid(
+    image: Image, first: NDArray[Any], last: NDArray[Any], most_voxels: int
+) -> tuple[NDArray[np.float64], tuple[int, int, int]]:
+    """A grid along the world axes around the voxels `first` to `last` (3,) of an image: affine and shape.
+
+    Its voxels are no smaller than the image's, and no more than `most_voxels` along an edge. napari slices
+    hidden layers too, and warns of each that is rotated as soon as it goes to 2-D.
+    """
+    world = image.index_to_world(_corners(first, last))
+    size = np.ptp(world, axis=0)
+    spacing = max(float(image.spacing_mm.min()), float(size.max()) / (most_voxels - 1))
+    affine = np.diag([spacing] * 3 + [1.0])
+    affine[:3, 3] = world.min(0)
+    n_i, n_j, n_k = (int(n) + 1 for n in np.ceil(size / spacing))
+    return affine, (n_i, n_j, n_k)
 
 
 def slices_layer(prediction: FocusPrediction) -> LayerData:
@@ -140,25 +200,28 @@ def slices_layer(prediction: FocusPrediction) -> LayerData:
     ct = upright(prediction.inputs.head.ct)
     field = prediction.pressure
     last = np.array(field.shape) - 1
-    corners = np.array(np.meshgrid(*[(0, n) for n in last], indexing="ij")).reshape(3, -1).T
-    index = ct.world_to_index(field.index_to_world(corners))
+    index = ct.world_to_index(field.index_to_world(_corners(np.zeros(3), last)))
     start, stop = np.floor(index.min(0)).astype(int), np.ceil(index.max(0)).astype(int) + 1
     affine = ct.affine.copy()
     affine[:3, 3] = ct.index_to_world(start)
     n_i, n_j, n_k = (int(n) for n in stop - start)
     shown = field.resample(affine, (n_i, n_j, n_k))
-    peak = prediction.figures.peak_pa / 1e3
     look = {
         "name": SLICES,
         "affine": affine,
         "colormap": "inferno",
-        "contrast_limits": (0.0, peak),
+        "contrast_limits": slices_limits(prediction),
         "blending": "additive",
         "opacity": 0.8,
         "interpolation2d": "linear",
         "metadata": {"unit": "kPa"},
     }
     return shown.array / 1e3, look | WORLD, "image"
+
+
+def slices_limits(prediction: FocusPrediction) -> tuple[float, float]:
+    """Least and most kPa of the colours on slices: the peak beyond the near skull is the brightest."""
+    return 0.0, prediction.figures.peak_pa / 1e3
 
 
 def bowl_layer(bowl: Bowl, pose: Pose, problem: str | None = None) -> LayerData:
@@ -209,6 +272,11 @@ def image_of(data: Any, affine: NDArray[np.float64], attributes: dict[str, Any])
     if image is None or metadata.get("trifocal_array") is not data:
         return None
     return image if np.allclose(metadata["trifocal_affine"], affine, atol=1e-6) else None
+
+
+def _corners(first: NDArray[Any], last: NDArray[Any]) -> NDArray[Any]:
+    """(8, 3) corners of a block of voxels."""
+    return np.array(np.meshgrid(*np.stack([first, last]).T, indexing="ij")).reshape(3, -1).T
 
 
 def _surface(mesh: tuple[NDArray[np.float32], NDArray[np.int32]]) -> tuple[Any, ...]:

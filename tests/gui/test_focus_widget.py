@@ -43,6 +43,7 @@ class Bench:
         self.widget = focus_widget.FocusWidget(viewer)
         viewer.window.add_dock_widget(self.widget, name="Focus", area="right")
         self.session = self.widget.session
+        self.session.set_engine("has")
         self.said, self.answers = [], []
         self.session.said.connect(self.said.append)
         self.session.predicted.connect(self.answers.append)
