@@ -49,7 +49,7 @@ class TrainFocus:
     budget_minutes: float | None = None
     epochs: int = 40
     batch_size: int = 4
-    learning_rate: float = 7e-4
+    learning_rate: float = 1e-3
     widths: tuple[int, ...] = ModelConfig.widths
     blocks: int = ModelConfig.blocks
     focus_weight: float = LossWeights.focus
@@ -72,6 +72,7 @@ class TrainFocus:
             precision=self.precision,
             ema=self.ema,
             warmup=0.05,
+            validate_every=2,
         )
         loss = LossWeights(focus=self.focus_weight)
         recipe = Recipe(plan, ModelConfig(self.widths, self.blocks), loss, self.heads)

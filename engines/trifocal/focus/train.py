@@ -61,7 +61,7 @@ class Recipe:
     model: ModelConfig
     loss: LossWeights
     heads: int | None = None
-    validation_cases: int = 48
+    validation_cases: int = 32
 
 
 @dataclass(frozen=True)
