@@ -48,14 +48,14 @@ class TrainFocus:
     out: Path
     budget_minutes: float | None = None
     epochs: int = 40
-    batch_size: int = 4
-    learning_rate: float = 1e-3
+    batch_size: int = 2
+    learning_rate: float = 3e-4
     widths: tuple[int, ...] = ModelConfig.widths
     blocks: int = ModelConfig.blocks
     focus_weight: float = LossWeights.focus
     heads: int | None = None
     seed: int = 0
-    ema: float = 0.995
+    ema: float = 0.998
     workers: int = 1
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
     device: Literal["auto", "cpu", "cuda"] = "auto"
