@@ -120,6 +120,34 @@ def bench_prediction():
     }
 
 
+def bench_network():
+    """Network, as the viewer uses it: sampling the head, march, correction, figures (ms)."""
+    import torch
+
+    from trifocal.focus.head import Head
+    from trifocal.focus.phantoms import sample_head
+    from trifocal.focus.placement import aim
+    from trifocal.focus.predictor import FocusInput, FocusPredictor
+    from trifocal.focus.transducer import PRESETS
+
+    torch.set_num_threads(2)
+    head = Head.from_image(sample_head())
+    pose, _ = aim(head, PRESETS["default"], head.centre_mm)
+    full = FocusInput(head, PRESETS["default"], pose)
+    preview = full.preview()
+    FocusPredictor("has", device="cpu").predict(full)  # so that the first use is the network's own
+    start = time.perf_counter()
+    predictor = FocusPredictor("network", device="cpu")
+    loaded = time.perf_counter()
+    predictor.predict(full)
+    return {
+        "reading and checking the weights, once": 1e3 * (loaded - start),
+        "first full prediction": 1e3 * (time.perf_counter() - loaded),
+        "full": best(lambda: predictor.predict(full)),
+        "preview": best(lambda: predictor.predict(preview)),
+    }
+
+
 def bench_start():
     """From the command to a window's first frame (ms)."""
     import startup
@@ -184,6 +212,12 @@ def ratios(found):
         has = min(v for k, v in found["has"].items() if k.startswith("full"))
         solver = next(v for k, v in found["solver"].items() if k.endswith("box"))
         rows.append(("ratio", "solver / HAS, full box", f"{solver / has:.3g}", ""))
+    if {"network", "prediction", "solver"} <= set(found):
+        full = found["network"]["full"]
+        solver = next(v for k, v in found["solver"].items() if k.endswith("box"))
+        below = found["prediction"]["full"]
+        rows.append(("ratio", "solver / network, full prediction", f"{solver / full:.3g}", ""))
+        rows.append(("ratio", "network / HAS, full prediction", f"{full / below:.3g}", ""))
     if "start" in found:
         rows.append(
             ("ratio", "app / bare napari", f"{found['start']['app'] / found['start']['bare napari']:.3g}", "")

@@ -14,9 +14,16 @@ from trifocal import io
 from trifocal.cli.progress import Bar
 from trifocal.focus import placement
 from trifocal.focus.head import Head
+from trifocal.focus.learned import BUNDLED
 from trifocal.focus.output import save
 from trifocal.focus.pose import Pose
-from trifocal.focus.predictor import FULL_POINTS_PER_WAVELENGTH, FocusInput, FocusPrediction, FocusPredictor
+from trifocal.focus.predictor import (
+    FULL_POINTS_PER_WAVELENGTH,
+    Engine,
+    FocusInput,
+    FocusPrediction,
+    FocusPredictor,
+)
 from trifocal.focus.transducer import find_bowl
 
 Point = Annotated[str | None, tyro.conf.arg(metavar="X,Y,Z")]
@@ -93,16 +100,19 @@ class PredictFocus(Placement):
         trifocal predict focus --ct dicom_folder --bowl ctx-500 --pose pose.json --out result --verify
 
     Attributes:
-        engine: Rung of the ladder: has is the hybrid angular spectrum march, free-field ignores the skull.
+        engine: Rung of the ladder: free-field ignores the skull, has is the hybrid angular spectrum march,
+            regression and network correct it by what they have learned, solver is the reference.
+        weights: Weights of regression or network: a .safetensors file, or the name of a bundled model.
         verify: Run the solver on the same grid and compare; writes its field to solver.nii.gz too.
     """
 
-    engine: Literal["has", "free-field"] = "has"
+    engine: Engine = "network"
+    weights: str = BUNDLED
     verify: bool = False
 
     def run(self) -> int:
         """Predict, verify if asked, save."""
-        predictor = FocusPredictor(self.engine, device=self.device)
+        predictor = FocusPredictor(self.engine, device=self.device, checkpoint=self.weights)
         inputs, warnings = self.inputs()
         prediction = predictor.predict(inputs)
         truth = None
