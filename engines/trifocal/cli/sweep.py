@@ -43,7 +43,7 @@ class SweepFocus(Placement):
     centre: Annotated[str, tyro.conf.arg(metavar="head|target|X,Y,Z")] = "head"
     steps: int = 35
     step_deg: float = 1.6
-    engine: Engine = "has"
+    engine: Engine = "network"
 
     def run(self) -> int:
         """Sweep, save, report."""
