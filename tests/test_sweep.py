@@ -225,19 +225,8 @@ def test_the_plane_of_a_sweep_holds_its_beams_and_is_not_mirrored(result, axis, 
 
 def test_the_command_writes_the_figures_of_every_frame_and_films_that_can_be_read(ct, head, tmp_path, capsys):
     out = tmp_path / "result"
-    options = (
-        "--target",
-        "25,20,8",
-        "--steps",
-        "5",
-        "--step-deg",
-        "4",
-        "--axis",
-        "0,0,2",
-        "--centre",
-        "target",
-    )
-    assert command(ct, out, *options) == 0
+    options = "--target 25,20,8 --steps 5 --step-deg 4 --axis 0,0,2 --centre target --engine has"
+    assert command(ct, out, *options.split()) == 0
 
     pose, _ = aim(head, BOWL, [25.0, 20.0, 8.0])
     same = FocusInput(head, BOWL, pose, np.array([25.0, 20.0, 8.0]), 3.0)
@@ -303,7 +292,7 @@ def test_what_the_command_cannot_do_is_one_sentence(ct, tmp_path, capsys, option
 
 def test_a_sweep_about_no_target_is_refused(ct, tmp_path, capsys, inputs):
     inputs.pose.to_json(tmp_path / "pose.json")
-    options = ("--pose", str(tmp_path / "pose.json"), "--centre", "target")
+    options = ("--pose", str(tmp_path / "pose.json"), "--centre", "target", "--engine", "has")
     assert command(ct, tmp_path / "out", *options) == 2
     assert "needs a target" in capsys.readouterr().err
 

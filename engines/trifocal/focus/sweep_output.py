@@ -39,11 +39,13 @@ def save_sweep(result: SweepResult, out: Path | str, *, warnings: tuple[str, ...
         draw_poster(result, folder / "sweep.png")
         write_gif(folder / "sweep.gif", pictures, width=960)
         write_mp4(folder / "sweep.mp4", pictures)
+        first = result.frames[0].prediction
         provenance = record(
-            f"focus/{result.frames[0].prediction.engine}",
+            f"focus/{first.engine}",
             inputs={"ct": result.inputs.head.ct},
             parameters=parameters(result),
-            device=result.frames[0].prediction.device,
+            device=first.device,
+            weights=first.weights,
             warnings=all_warnings(result.frames, warnings),
             outputs=sorted(folder.iterdir()),
         )
