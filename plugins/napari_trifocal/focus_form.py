@@ -12,6 +12,7 @@ from napari_trifocal.focus_compare_panel import ComparePanel
 from napari_trifocal.focus_engine_panel import EnginePanel
 from napari_trifocal.focus_group import Group
 from napari_trifocal.focus_panels import PlacingPanel, ReadoutPanel, column, form, row
+from napari_trifocal.focus_sweep_panel import SweepPanel
 from napari_trifocal.layers import COLOURS, VIEWS
 from napari_trifocal.reader import SUFFIXES
 from trifocal import RESEARCH_USE_ONLY
@@ -54,6 +55,8 @@ class FocusForm(QWidget):
         self._layers: list[Layer] = []
         self.engines, self.placing = EnginePanel(), PlacingPanel()
         self.readout, self.compare = ReadoutPanel(), ComparePanel()
+        self.sweep = SweepPanel()
+        self.sweep_group = Group("Sweep", self.sweep, folded=True)
         self._make_head()
         self._make_state()
         self._arrange()
@@ -178,6 +181,7 @@ class FocusForm(QWidget):
             Group("Placement: drag the bowl, tilt it with Shift", self.placing, self.coupling),
             Group("Focus", self.readout),
             Group("Compare", self.compare),
+            self.sweep_group,
         )
         layout.addStretch(1)
         self.footer = QWidget()

@@ -20,10 +20,9 @@ if TYPE_CHECKING:
     from napari.viewer import Viewer
     from numpy.typing import NDArray
 
-    from napari_trifocal.focus_panels import ReadoutPanel
+    from napari_trifocal.focus_form import FocusForm
     from napari_trifocal.focus_scene import FocusScene
     from napari_trifocal.focus_session import FocusSession
-    from napari_trifocal.focus_sweep_panel import SweepPanel
     from napari_trifocal.worker import Post
     from trifocal.focus.sweep import Sweep
     from trifocal.predictor import Progress
@@ -44,23 +43,16 @@ class FocusSweep(QObject):
         viewer: Whose canvas is filmed.
         session: Head, bowl, pose, engine.
         scene: The layers.
-        panel: The controls.
-        readout: Where the figures of a frame are shown.
+        form: The controls, and where the figures of a frame are shown.
         post: Runs a function on the interface thread, later.
     """
 
     def __init__(
-        self,
-        viewer: Viewer,
-        session: FocusSession,
-        scene: FocusScene,
-        panel: SweepPanel,
-        readout: ReadoutPanel,
-        post: Post,
+        self, viewer: Viewer, session: FocusSession, scene: FocusScene, form: FocusForm, post: Post
     ) -> None:
-        super().__init__(panel)
+        super().__init__(form)
         self._viewer, self._session, self._scene = viewer, session, scene
-        self._panel, self._readout = panel, readout
+        self._panel, self._readout = form.sweep, form.readout
         self.model = SweepModel(session, post)
         self._forward = 1
         self._pictures: list[NDArray[np.uint8]] = []
@@ -174,10 +166,9 @@ class FocusSweep(QObject):
     def _show(self, shown: Shown) -> None:
         """Bowl, cloud and figures of a frame."""
         prediction, scene = shown.frame.prediction, self._scene
-        in_3d = self._viewer.dims.ndisplay == 3
-        scene.show_bowl(prediction.inputs.bowl, shown.frame.pose, shown.problem, dragging=in_3d)
+        scene.show_bowl(prediction.inputs.bowl, shown.frame.pose, shown.problem)
         # slices are as large as the CT is fine: they are made only where they are seen
-        slices = [] if in_3d else [slices_layer(prediction)]
+        slices = [] if self._viewer.dims.ndisplay == 3 else [slices_layer(prediction)]
         for data, look, kind in (*shown.layers, *slices):
             if kind == "image":
                 low, high = (limit / look["contrast_limits"][1] for limit in look["contrast_limits"])

@@ -19,6 +19,7 @@ from napari_trifocal.focus_form import FocusForm
 from napari_trifocal.focus_jobs import Source, command_line, save
 from napari_trifocal.focus_scene import VOLUMES, FocusScene
 from napari_trifocal.focus_session import FocusSession, Message
+from napari_trifocal.focus_sweep import FocusSweep
 from napari_trifocal.focus_verify import CompareView
 from napari_trifocal.interface import Interface
 from napari_trifocal.layers import BOWL, CLOUD, CT, SLICES
@@ -50,6 +51,7 @@ class FocusWidget(QWidget):
         comparing: The solver's field or a pinned prediction, and how far it is; without Qt.
         scene: The layers.
         compared: How the comparison is shown.
+        sweep: The bowl going round the head.
     """
 
     def __init__(self, napari_viewer: Viewer) -> None:
@@ -68,6 +70,7 @@ class FocusWidget(QWidget):
         self._hold.timeout.connect(self._show_placing)
         self.form = FocusForm(self.session)
         self.compared = CompareView(napari_viewer, self.scene, self.comparing, self.form.compare)
+        self.sweep = FocusSweep(napari_viewer, self.session, self.scene, self.form, interface.call.emit)
         self._arrange()
         self._connect_session()
         self._connect_form()
@@ -76,9 +79,9 @@ class FocusWidget(QWidget):
         self.session.find_engines()
         napari_viewer.layers.events.inserted.connect(self._on_viewer_layers)
         napari_viewer.layers.events.removed.connect(self._on_viewer_layers)
-        session, comparing = self.session, self.comparing
+        session, comparing, sweep = self.session, self.comparing, self.sweep.model
         # `interface` is named to be kept: the threads post through it until they have ended
-        self.destroyed.connect(lambda *_, kept=interface: (session.close(), comparing.end()))
+        self.destroyed.connect(lambda *_, kept=interface: (session.close(), comparing.end(), sweep.end()))
 
     def load(self, source: str | Path | Image | Layer, *, resample: bool = False) -> None:
         """Open a head CT: a path, an image, or an image layer of the viewer. Returns at once; see `wait`."""
@@ -131,7 +134,7 @@ class FocusWidget(QWidget):
     def wait(self, timeout: float = 60.0) -> bool:
         """Let the window live until nothing is being computed any more; False if that takes too long."""
         end = time.monotonic() + timeout
-        while self.session.busy or self.comparing.busy or self._turns.waiting:
+        while self.session.busy or self.comparing.busy or self.sweep.busy or self._turns.waiting:
             if time.monotonic() > end:
                 return False
             QApplication.processEvents()
@@ -160,6 +163,7 @@ class FocusWidget(QWidget):
         self.session.close()
         self.comparing.end()
         self.compared.close()
+        self.sweep.close()
         self._drag.close()
         self.scene.close()
         self._viewer.layers.events.inserted.disconnect(self._on_viewer_layers)
@@ -245,6 +249,7 @@ class FocusWidget(QWidget):
         form.folder_chosen.connect(self.save)
         form.copy.connect(self.copy_command)
         form.cancel.clicked.connect(lambda: self.comparing.cancel())
+        form.sweep.start.connect(lambda _: self.comparing.close())  # it is of another pose
         form.placing.target_from_cursor.connect(self._target_from_cursor)
 
     def _bind_keys(self) -> None:
