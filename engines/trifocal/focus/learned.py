@@ -37,6 +37,11 @@ class PeakRegression:
 
     coefficients: tuple[float, ...] = (0.0,) * 6
 
+    def __post_init__(self) -> None:
+        if len(self.coefficients) != 6:
+            msg = f"a regression must have 6 coefficients, got {len(self.coefficients)}"
+            raise ValueError(msg)
+
     @staticmethod
     def terms(skull: NearSkull, bowl: Bowl) -> list[float]:
         """The six terms of a case."""
@@ -82,9 +87,9 @@ class Learned:
         try:
             config: dict[str, Any] = checkpoint.config
             model = ModelConfig(**config["model"] | {"widths": tuple(config["model"]["widths"])})
-            regression = PeakRegression(tuple(config["regression"]))
+            regression = PeakRegression(tuple(float(c) for c in config["regression"]))
             seen = Seen.from_record(config["seen"])
-        except (KeyError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             msg = (
                 f"the config of the weights {checkpoint.name!r} must be that of a focus network, and "
                 f"something is missing or wrong in it ({error}): get the weights again"
