@@ -129,7 +129,7 @@ class Case:
     """One simulation. Pressures are relative to the peak of the bowl in water.
 
     Attributes:
-        inputs: JSON-able: bowl, pose, seconds of the solver, and the specification.
+        inputs: JSON-able: bowl, pose and the specification.
         bowl: The transducer.
         hu: (x, y, z) int16 on the bowl's box at 6 points per wavelength.
         water: (x, y, z) uint8, fraction of coupling water, 255 for all of it.

@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import time
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -59,8 +60,8 @@ def simulate(
 ) -> dict[str, Any]:
     """Simulate the cases of many heads into a folder, and write its manifest.
 
-    Cases whose file is there are not simulated again. A head or a pose that fails is written down with its
-    reason, and the rest goes on.
+    Cases whose file is there are not simulated again. A head that fails is written down with its reason, and
+    so is one on which a pose fails; its cases before that stay, and the other heads go on.
 
     Args:
         jobs: The heads.
@@ -78,7 +79,7 @@ def simulate(
     """
     out.mkdir(parents=True, exist_ok=True)
     manifest: dict[str, Any] = {"format": FORMAT, "version": __version__, "cases": [], "failures": []}
-    if (out / MANIFEST).exists():  # of an earlier run, perhaps with other heads
+    with suppress(ValueError):  # of an earlier run, perhaps with other heads; a damaged one is made anew
         manifest["cases"] = [c for c in read_manifest(out)["cases"] if (out / c["file"]).exists()]
     written = time.monotonic()
     for done, (cases, failures) in enumerate(_run(jobs, out, processes, device), 1):
