@@ -181,7 +181,7 @@ class SweepModel:
     def _on_done(self, _: None) -> None:
         self.running = False
         self.changed.emit()
-        if not self.session.dragging:
+        if self.index is None and not self.session.dragging:
             self.look(len(self.shown) // 2)
 
     def _on_failed(self, error: BaseException) -> None:

@@ -12,6 +12,7 @@ import tyro
 
 from trifocal.cli.focus import Placement, parse_point
 from trifocal.cli.progress import Bar
+from trifocal.focus.learned import BUNDLED
 from trifocal.focus.predictor import Engine, FocusPredictor
 from trifocal.focus.sweep import AXES, CENTRES, Sweep, SweepResult, distances_mm, run_sweep
 from trifocal.focus.sweep_output import all_warnings, save_sweep
@@ -36,7 +37,8 @@ class SweepFocus(Placement):
         centre: Where the axis goes through: head (its middle), target, or a point in RAS mm.
         steps: Frames, 2 to 1000; an odd number has the given pose itself among them.
         step_deg: Degrees from one frame to the next.
-        engine: Rung of the ladder.
+        engine: Rung of the ladder, as in `predict focus`.
+        weights: Weights of regression or network: a .safetensors file, or the name of a bundled model.
     """
 
     axis: Annotated[str | None, tyro.conf.arg(metavar="x|y|z|A,B,C")] = None
@@ -44,13 +46,14 @@ class SweepFocus(Placement):
     steps: int = 35
     step_deg: float = 1.6
     engine: Engine = "network"
+    weights: str = BUNDLED
 
     def run(self) -> int:
         """Sweep, save, report."""
         axis = self.axis if self.axis is None or self.axis in AXES else _triple("--axis", self.axis)
         centre = self.centre if self.centre in CENTRES else _triple("--centre", self.centre)
         sweep = Sweep(axis, centre, self.steps, self.step_deg)
-        predictor = FocusPredictor(self.engine, device=self.device)
+        predictor = FocusPredictor(self.engine, device=self.device, checkpoint=self.weights)
         inputs, warnings = self.inputs()
         result = run_sweep(predictor, inputs, sweep, progress=Bar())
         save_sweep(result, self.out, warnings=warnings)
