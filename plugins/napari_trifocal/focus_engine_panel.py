@@ -25,7 +25,7 @@ ABOUT = {
 
 
 class EnginePanel(QWidget):
-    """Engine and device; below them, what the engine has not seen, with the engine to use instead.
+    """Engine and device; below them, what the prediction warns of, with the engine to use instead.
 
     Signals:
         chosen: Engine and device.
@@ -48,8 +48,9 @@ class EnginePanel(QWidget):
         self.instead = QPushButton()
         self.instead.clicked.connect(self._on_instead)
         self._below: str | None = None
+        self.warning.hide()
+        self.instead.hide()
         self._arrange()
-        self._show_doubts((), None)
 
     def show_choice(self, choice: EngineChoice) -> None:
         """Bring both up to date; what is not there cannot be chosen, and says why."""
@@ -63,16 +64,20 @@ class EnginePanel(QWidget):
             with signals_blocked(box):
                 box.setCurrentText(now)
 
-    def show_prediction(self, prediction: FocusPrediction) -> None:
-        """Show by how much a prediction leaves what its engine has seen."""
-        self._show_doubts(getattr(prediction, "out_of_range", ()), rung_below(prediction.engine))
+    def show_prediction(self, prediction: FocusPrediction, coupling: str | None) -> None:
+        """Show what a prediction warns of; if its engine has not seen the like, the one to use instead.
 
-    def _show_doubts(self, reasons: tuple[str, ...], below: str | None) -> None:
-        self._below = below
-        self._doubts.setVisible(bool(reasons))
-        self.warning.setText("out of range: " + "; ".join(reasons))
-        self.instead.setVisible(below is not None)
-        self.instead.setText(f"Use {'HAS' if below == 'has' else below}")
+        Args:
+            prediction: A full one.
+            coupling: What is wrong with the coupling, which is shown elsewhere; so is what the head warns of.
+        """
+        known = (*prediction.inputs.head.warnings, coupling)
+        self._below = rung_below(prediction.engine) if prediction.out_of_range else None
+        reasons = [reason for reason in prediction.warnings if reason not in known]
+        self.warning.setText("\n".join(reasons))
+        self.instead.setText(f"Use {'HAS' if self._below == 'has' else self._below}")
+        self.warning.setVisible(bool(reasons))
+        self.instead.setVisible(self._below is not None)
 
     def _on_activated(self, _: int) -> None:
         self.chosen.emit(self.engine.currentText(), self.device.currentText())
@@ -85,13 +90,11 @@ class EnginePanel(QWidget):
         choice = QHBoxLayout()
         choice.addWidget(self.engine)
         choice.addWidget(self.device)
-        self._doubts = QWidget()
-        doubts = QHBoxLayout(self._doubts)
-        doubts.setContentsMargins(0, 0, 0, 0)
+        doubts = QHBoxLayout()
         doubts.addWidget(self.warning, 1)
         doubts.addWidget(self.instead)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(3)
         layout.addLayout(choice)
-        layout.addWidget(self._doubts)
+        layout.addLayout(doubts)

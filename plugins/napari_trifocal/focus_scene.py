@@ -51,6 +51,7 @@ class FocusScene:
         self.viewer = viewer
         self.layers: dict[str, Layer] = {}
         self._wanted = dict.fromkeys(ROLES, True)
+        self._aside: set[str] = set()
         self._centre: NDArray[np.float64] | None = None
         self._size_mm = np.full(3, 100.0)
         self._slices = VIEWS["axial"]
@@ -146,13 +147,16 @@ class FocusScene:
         if layer is not None and layer.visible == hidden:
             layer.visible = not hidden and self._shows(role)
 
-    def want(self, roles: tuple[str, ...], *, wanted: bool) -> None:
-        """Show or hide layers in the views that are theirs, now and when those come back."""
-        for role in roles:
-            self._wanted[role] = wanted
+    def put_aside(self, *roles: str) -> None:
+        """Hide these layers in every view, and bring back those that were put aside before."""
+        before, self._aside = self._aside, set(roles)
+        for role in before ^ self._aside:
             layer = self.layer(role)
-            if layer is not None and layer.visible != self._shows(role):
-                layer.visible = self._shows(role)
+            if layer is None:
+                continue
+            if role in self._aside and self._is_at_home(role):
+                self._wanted[role] = layer.visible
+            layer.visible = self._shows(role)
 
     def look(self, name: str, at: NDArray[np.float64] | None = None, bowl: Pose | None = None) -> None:
         """Choose a view of `VIEWS`.
@@ -223,23 +227,26 @@ class FocusScene:
             old.plane = look["plane"]
         old.visible = shown
 
+    def _is_at_home(self, role: str) -> bool:
+        return role not in (ONLY_3D if self.viewer.dims.ndisplay == 2 else ONLY_2D)
+
     def _shows(self, role: str) -> bool:
-        other = ONLY_3D if self.viewer.dims.ndisplay == 2 else ONLY_2D
-        return self._wanted[role] and role not in other
+        return self._wanted[role] and role not in self._aside and self._is_at_home(role)
 
     def _on_viewer_ndisplay(self) -> None:
         entered, left = (ONLY_3D, ONLY_2D) if self.viewer.dims.ndisplay == 3 else (ONLY_2D, ONLY_3D)
         for role in left:
             layer = self.layer(role)
             if layer is not None:
-                self._wanted[role] = layer.visible
+                if role not in self._aside:
+                    self._wanted[role] = layer.visible
                 layer.visible = False
         if self.layers:
             self._turn(VIEWS["3-D"] if self.viewer.dims.ndisplay == 3 else self._slices)
         for role in entered:
             layer = self.layer(role)
             if layer is not None:
-                layer.visible = self._wanted[role]
+                layer.visible = self._shows(role)
 
     def _on_viewer_order(self) -> None:
         view = VIEWS["3-D"]

@@ -58,6 +58,7 @@ class CompareView:
         panel.closed.connect(comparing.close)
         panel.map_wanted.connect(self._show_map)
         panel.show_state(comparing)
+        scene.put_aside(DIFFERENCE)
 
     @property
     def badge(self) -> str:
@@ -120,8 +121,7 @@ class CompareView:
         if self._maps and layer is not None and self._viewer.dims.ndisplay == 3:
             toward = np.asarray(self._viewer.scene.camera.view_direction)
             layer.plane.normal = across_beam(self._found.reference.order.pose, toward)
-        self._scene.want(FIELDS, wanted=not self._maps)
-        self._scene.want((DIFFERENCE,), wanted=self._maps)
+        self._scene.put_aside(*(FIELDS if self._maps else (DIFFERENCE,)))
         self._show_badge()
 
     def _show_badge(self) -> None:

@@ -70,7 +70,7 @@ class JobQueue:
             work: Gets a progress callable that raises `Cancelled` once the job is to stop.
             done: Gets what `work` returned.
             failed: Gets whatever `work` raised, `Cancelled` included.
-            progress: Gets the progress, at most twenty times a second.
+            progress: Gets the progress, at most twenty times a second unless what is being done changes.
             replace_running: Also cancel the job in flight, and drop its answer.
         """
         with self._condition:
@@ -133,15 +133,16 @@ class JobQueue:
 
     def _attempt(self, job: Job) -> Callable[[], None]:
         """Do the work; returns the call that reports it."""
-        reported = 0.0
+        reported, said = 0.0, ""
 
         def report(fraction: float, what: str) -> None:
-            nonlocal reported
+            nonlocal reported, said
             if job.cancelled.is_set():
                 raise Cancelled
             now = time.monotonic()
-            if now - reported >= PROGRESS_EVERY_S or fraction >= 1:
-                reported = now
+            # What is being done is told at once: it may be long until the next report.
+            if now - reported >= PROGRESS_EVERY_S or fraction >= 1 or what != said:
+                reported, said = now, what
                 self._deliver_later(job, lambda: job.progress(fraction, what))
 
         try:
