@@ -94,7 +94,8 @@ class FocusForm(QWidget):
 
     def _on_session_predicted(self, answer: Answer) -> None:
         self.readout.show_prediction(answer.prediction, preview=answer.order.preview)
-        self.engines.show_prediction(answer.prediction)
+        if not answer.order.preview:
+            self.engines.show_prediction(answer.prediction, self._session.coupling)
 
     def _on_session_said(self, message: Message) -> None:
         self.message.setText(message.text)
