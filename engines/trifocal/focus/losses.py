@@ -35,7 +35,8 @@ def correction_loss(
     """Compare amplitudes, all (b, x, y, z) in the same unit.
 
     The terms are norms, not their squares: a case that the march misses by 30 % weighs six times as much as
-    one that it misses by 5 %, not thirty-six times.
+    one that it misses by 5 %, not thirty-six times. Each is sqrt(error^2 + 0.001^2), whose slope is finite
+    where the prediction is perfect.
 
     Args:
         prediction: Amplitude.

@@ -95,7 +95,7 @@ class Samples:
     """A map-style data set of cases: files are read when they are asked for.
 
     Each is mirrored in x and y and transposed at random (the physics is the same), and one batch in three
-    shows previews. Both depend on seed, epoch and index alone.
+    shows previews. Both depend on seed, epoch and the indices of the batch alone.
 
     Args:
         files: The cases.
