@@ -1,17 +1,32 @@
 """One contract for every rung of the focus ladder."""
 
+import json
+from dataclasses import replace
+
 import numpy as np
 import pytest
+import torch
 
 from heads import shell_ct
+from trifocal import checkpoint
+from trifocal.checkpoint import CheckpointError
+from trifocal.focus import predictor as room
+from trifocal.focus.acoustics import AcousticModel
 from trifocal.focus.head import Head
+from trifocal.focus.learned import PeakRegression, config_record
+from trifocal.focus.limits import Seen
+from trifocal.focus.model import CorrectionNet, ModelConfig
 from trifocal.focus.placement import aim
-from trifocal.focus.predictor import ENGINES, FocusInput, FocusPredictor, water_peak_pa
+from trifocal.focus.predictor import ENGINES, LEARNED, FocusInput, FocusPredictor, water_peak_pa
+from trifocal.focus.skull import NearSkull
 from trifocal.focus.transducer import PRESETS
 from trifocal.predictor import Cancelled, pick_device
+from trifocal.provenance import jsonable
 
 BOWL = PRESETS["default"]
 TARGET = np.array([10.0, 25.0, 50.0])
+SEEN = Seen((55, 75), (48, 68), (220e3, 280e3), (3, 12), (500, 1900), (3, 6))
+REGRESSION = PeakRegression((0.1, -0.02, 0.03, 0.0, 0.0, 0.0))
 
 
 @pytest.fixture(scope="module")
@@ -22,8 +37,28 @@ def inputs():
 
 
 @pytest.fixture(scope="module")
-def predictions(inputs):
-    return {name: FocusPredictor.load(name, device="cpu").predict(inputs) for name in ENGINES}
+def weights(tmp_path_factory):
+    """A small network that corrects a little, and at random: what it is worth does not matter here."""
+    torch.manual_seed(0)
+    net = CorrectionNet(ModelConfig((8, 8)))
+    torch.nn.init.normal_(net.head.weight, std=0.1)
+    path = tmp_path_factory.mktemp("weights") / "small.safetensors"
+    config = config_record(net.config, REGRESSION, SEEN)
+    checkpoint.save(path, net.state_dict(), engine="focus", config=config, card={})
+    return path
+
+
+@pytest.fixture(scope="module")
+def load(weights):
+    def load(engine):
+        return FocusPredictor(engine, device="cpu", checkpoint=weights)
+
+    return load
+
+
+@pytest.fixture(scope="module")
+def predictions(inputs, load):
+    return {name: load(name).predict(inputs) for name in ENGINES}
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -63,6 +98,104 @@ def test_a_preview_is_near_the_full_prediction(inputs, predictions):
     preview = FocusPredictor("has", device="cpu").predict(inputs.preview()).figures
     assert np.linalg.norm(np.subtract(preview.focus_mm, full.focus_mm)) < 3
     assert preview.peak_pa == pytest.approx(full.peak_pa, rel=0.15)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_every_rung_says_what_it_was_and_the_learned_ones_by_which_weights(engine, predictions, weights):
+    prediction = predictions[engine]
+    record = json.loads(json.dumps(jsonable(prediction.record())))
+    assert (record["engine"], record["device"]) == (engine, "cpu")
+    if engine in LEARNED:
+        assert record["weights"] == checkpoint.load(weights).record()
+        assert record["weights"]["name"] == "small"
+    else:
+        assert record["weights"] is None
+    assert prediction.out_of_range == ()
+
+
+def test_the_regression_is_the_march_times_one_factor(inputs, predictions):
+    has, found = predictions["has"], predictions["regression"]
+    skull = NearSkull.measure(has.hu, has.region, BOWL, has.box)
+    assert 6 < skull.thickness_mm < 9  # 6 mm of 1200 HU, as thick as it is above 300 HU
+    t, h = skull.thickness_mm / BOWL.wavelength_mm, skull.hu / 1000
+    factor = np.exp(0.1 - 0.02 * t + 0.03 * h)
+    np.testing.assert_allclose(found.pressure.array, factor * has.pressure.array, rtol=1e-5)
+    assert found.figures.peak_pa == pytest.approx(factor * has.figures.peak_pa, rel=1e-5)
+
+
+def test_the_network_corrects_the_march_within_its_bounds(predictions):
+    has, found = (predictions[name].pressure.array for name in ("has", "network"))
+    ratio = np.log(found[has > 0] / has[has > 0])
+    assert 1e-3 < np.abs(ratio).max() <= 3
+    assert ratio.std() > 1e-4
+
+
+def test_a_file_of_weights_is_loaded_as_the_network(weights, inputs, predictions):
+    for path in (weights, str(weights)):
+        predictor = FocusPredictor.load(path, device="cpu")
+        assert predictor.engine == "network"
+        assert predictor.learned.checkpoint.record() == predictions["network"].weights
+    again = predictor.predict(inputs)
+    np.testing.assert_array_equal(again.pressure.array, predictions["network"].pressure.array)
+
+
+def test_weights_that_cannot_be_used_are_refused_before_anything_is_computed(weights, tmp_path):
+    with pytest.raises(CheckpointError, match=r"nothing\.safetensors are missing"):
+        FocusPredictor.load(tmp_path / "nothing.safetensors")
+    path = tmp_path / "xray.safetensors"
+    checkpoint.save(path, checkpoint.load(weights).weights, engine="xray", config={}, card={})
+    with pytest.raises(CheckpointError, match="focus engine, got weights of the xray engine"):
+        FocusPredictor("regression", checkpoint=path)
+
+
+@pytest.mark.parametrize("engine", LEARNED)
+def test_a_frequency_never_seen_is_told_with_the_rung_to_take_instead(engine, load, inputs):
+    unseen = replace(inputs.preview(), bowl=replace(BOWL, frequency_hz=400e3))
+    prediction = load(engine).predict(unseen)
+    (reason,) = prediction.out_of_range
+    assert reason.startswith(
+        "the frequency, 400 kHz, is outside of what the network has seen (220 to 280 kHz)"
+    )
+    assert reason.endswith("prefer the rung below, has")
+    assert reason in prediction.warnings
+    assert np.isfinite(prediction.pressure.array).all()
+    physics = load("has").predict(unseen)
+    assert physics.out_of_range == ()
+    assert reason not in physics.warnings
+
+
+def test_another_mapping_from_hu_and_another_grid_are_told(load, inputs):
+    other = replace(inputs.preview(), model=AcousticModel(hu_dense_bone=2500.0), points_per_wavelength=2.5)
+    reasons = load("network").predict(other).out_of_range
+    assert len(reasons) == 2
+    assert "the grid, 2.5 points per wavelength, is outside" in reasons[0]
+    assert "another mapping from HU to acoustic properties" in reasons[1]
+
+
+@pytest.mark.parametrize("engine", ["has", "network"])
+def test_a_gpu_that_runs_out_of_memory_gives_way_to_the_cpu_and_the_prediction_says_so(
+    engine, load, inputs, monkeypatch
+):
+    sample, asked = room.sample_medium, []
+
+    def too_large(inputs, device):
+        asked.append(device.type)
+        if device.type == "cuda":
+            msg = "CUDA out of memory"
+            raise torch.OutOfMemoryError(msg)
+        return sample(inputs, device)
+
+    preview = inputs.preview()
+    on_cpu = load(engine).predict(preview)
+    predictor = load(engine)
+    predictor.device = torch.device("cuda")
+    monkeypatch.setattr(room, "sample_medium", too_large)
+    prediction = predictor.predict(preview)
+    assert asked == ["cuda", "cpu"]
+    assert prediction.device == prediction.record()["device"] == "cpu"
+    (warning,) = set(prediction.warnings) - set(on_cpu.warnings)
+    assert warning == "the GPU has too little memory for this box: it was computed on the CPU"
+    np.testing.assert_array_equal(prediction.pressure.array, on_cpu.pressure.array)
 
 
 def test_a_cancelled_solver_stops(inputs):
