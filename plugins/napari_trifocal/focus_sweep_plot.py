@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from trifocal.focus.sweep import Frame, Sweep
 
 GROUND, GRID, TEXT, HAIR = "#101214", "#2a2e33", "#c8ccd0", "#ffffff"
-LEFT, RIGHT, TOP, BOTTOM, BETWEEN = 42, 42, 20, 32, 26
+LEFT, RIGHT, TOP, BOTTOM, BETWEEN, NOTICE = 42, 42, 20, 20, 26, 14
 TICKS = 4
 
 
@@ -76,7 +76,7 @@ class SweepPlot(QWidget):
         super().__init__()
         self._curves: Curves | None = None
         self._index: int | None = None
-        self.setMinimumHeight(230)
+        self.setMinimumHeight(225)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self.setCursor(Qt.CursorShape.SplitHCursor)
         self.setToolTip("Click or drag: show the frame at this angle. Orange: the frame has a warning")
@@ -138,7 +138,7 @@ class SweepPlot(QWidget):
         curves = self._curves
         if curves is None:
             return
-        each = (height - TOP - BETWEEN - BOTTOM) / 2
+        each = (height - TOP - BETWEEN - BOTTOM - notice * NOTICE) / 2
         upper = QRectF(LEFT, TOP, width - LEFT - RIGHT, each)
         lower = upper.translated(0, each + BETWEEN)
         for pane in (upper, lower):
@@ -151,7 +151,7 @@ class SweepPlot(QWidget):
         self._draw_hair(painter, upper, lower, curves)
         if notice:
             painter.setPen(QColor(TEXT))
-            foot = QRectF(0, height - 16, width - 6, 14)
+            foot = QRectF(0, height - NOTICE - 2, width - 6, NOTICE)
             painter.drawText(foot, Qt.AlignmentFlag.AlignRight, RESEARCH_USE_ONLY)
 
     def _draw_frame(self, painter: QPainter, pane: QRectF, curves: Curves) -> None:
