@@ -73,8 +73,9 @@ def test_verify_compares_with_the_solver(ct, tmp_path):
     assert run(f"predict focus --ct CT --target 0,40,40 --out OUT {COARSE} --verify", ct, out) == 0
     verify = json.loads((out / "summary.json").read_text())["verify"]
     assert set(verify) == {
-        *("centroid_error_mm", "lateral_mm", "axial_mm", "argmax_error_mm", "rel_l2", "shape_l2"),
-        *("peak_error", "iou_6db", "solver_seconds"),
+        *("centroid_error_mm", "lateral_mm", "axial_mm", "argmax_error_mm", "peak_place_error_mm"),
+        *("rel_l2", "shape_l2", "peak_error", "transmission_error", "length_error_mm", "width_error_mm"),
+        *("iou_6db", "solver_seconds"),
     }
     assert verify["centroid_error_mm"] < 6
     assert (out / "solver.nii.gz").exists()

@@ -146,6 +146,20 @@ def width_mm(profile: NDArray[np.floating[Any]], at: int, spacing_mm: float, lev
     return (reach(profile[at:]) + reach(profile[at::-1])) * spacing_mm
 
 
+def focal_size_mm(
+    pressure: NDArray[np.floating[Any]], region: NDArray[np.bool_], box: Box
+) -> tuple[float, float]:
+    """Length along the beam and mean width across it, through the peak and at half of its pressure."""
+    inside = np.where(region, pressure, 0)
+    x, y, z = highest(inside)
+    h = box.spacing_mm
+    length = width_mm(inside[x, y], z, h, HALF_PRESSURE)
+    width = (
+        width_mm(inside[:, y, z], x, h, HALF_PRESSURE) + width_mm(inside[x, :, z], y, h, HALF_PRESSURE)
+    ) / 2
+    return length, width
+
+
 def figures(
     pressure: NDArray[np.floating[Any]],
     region: NDArray[np.bool_],
@@ -156,13 +170,6 @@ def figures(
 ) -> Figures:
     """Work out the figures of a field (x, y, z) of pressure amplitude in Pa."""
     focus = pose.to_world(centroid_mm(pressure, region, box))
-    inside = np.where(region, pressure, 0)
-    x, y, z = highest(inside)
-    h = box.spacing_mm
-    length = width_mm(inside[x, y], z, h, HALF_PRESSURE)
-    width = (
-        width_mm(inside[:, y, z], x, h, HALF_PRESSURE) + width_mm(inside[x, :, z], y, h, HALF_PRESSURE)
-    ) / 2
     distance = None if target_mm is None else float(np.linalg.norm(focus - np.asarray(target_mm, float)))
     place, height = refined_peak(pressure, region, box)
     return Figures(
@@ -170,7 +177,7 @@ def figures(
         _triple(pose.to_world(place)),
         height,
         height / water_peak_pa,
-        (length, width),
+        focal_size_mm(pressure, region, box),
         distance,
     )
 

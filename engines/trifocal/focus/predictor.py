@@ -111,7 +111,8 @@ class FocusPrediction:
 
     def errors_against(self, truth: FocusPrediction) -> FieldErrors:
         """Errors of this field, taking another one on the same box for true."""
-        return field_errors(self.pressure.array, truth.pressure.array, self.region, self.box)
+        fields, unit = (self.pressure.array, truth.pressure.array), water_peak_pa(self.inputs.bowl)
+        return field_errors(*fields, self.region, self.box, unit)
 
     def record(self) -> dict[str, Any]:
         """Every resolved parameter of the prediction, for the provenance."""
