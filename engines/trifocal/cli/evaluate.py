@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -113,16 +114,20 @@ def _print(evaluation: Evaluation, out: Path) -> None:
     # wide enough for every column where the output is a file
     console = Console(width=None if sys.stdout.isatty() else WIDTH)
     for content in tables(blocks):
-        table = Table(title=content.title, title_justify="left", box=box.SIMPLE, pad_edge=False)
+        table = Table(title=content.title, title_justify="left", box=box.SIMPLE, padding=(0, 0, 0, 1))
         for i, heading in enumerate(content.header):
-            table.add_column(heading, no_wrap=i < 2, max_width=22 if i == 0 else None, overflow="ellipsis")
+            table.add_column(heading, no_wrap=not i, max_width=None if i else 20, overflow="ellipsis")
         for rows in content.blocks if few else content.blocks[-1:]:
-            for row in rows:
-                table.add_row(*row)
+            for name, *cells in rows:
+                table.add_row(name if not any(cells) else f"  {name}", *cells)
             table.add_section()
         console.print(table)
     used = weights(evaluation)
-    lines = [caption(blocks), *([] if few else ["Each head by itself: table.md."]), *worst_lines(evaluation)]
+    lines = [
+        *textwrap.wrap(caption(blocks), WIDTH),
+        *([] if few else ["Each head by itself: table.md."]),
+        *worst_lines(evaluation),
+    ]
     if used:
         lines.append(f"weights {used['name']}, sha256 {used['sha256'][:12]}")
     sys.stdout.write("\n".join([*filter(None, lines), f"written to {out}"]) + "\n")
