@@ -41,7 +41,7 @@ format: setup ## put the sources into their format
 
 # Hours on two cores, minutes on a GPU; WORK keeps the cases, so that a second training does not simulate again.
 WORK ?= build/focus
-MINUTES ?= 45
+MINUTES ?= 31
 weights-focus: setup ## remake the weights of the focus engine: simulate the cases, train, put the result into assets
 	$(BIN)/trifocal simulate focus --heads 200 --poses 4 --seed 1000 --out $(WORK)/cases
 	$(BIN)/trifocal train focus --data $(WORK)/cases --out $(WORK)/run --budget-minutes $(MINUTES) --precision bf16-mixed
