@@ -14,7 +14,6 @@ from napari_trifocal.worker import JobQueue, Post
 from trifocal.files import atomic_file
 from trifocal.focus.placement import coupling_problem
 from trifocal.focus.sweep import Frame, Sweep, frames
-from trifocal.focus.sweep_output import write_csv
 from trifocal.predictor import Cancelled, Progress
 
 if TYPE_CHECKING:
@@ -146,6 +145,10 @@ class SweepModel:
         made = self.frames
 
         def write(_: Progress) -> Path:
+            from trifocal.focus.sweep_output import (
+                write_csv,
+            )  # with matplotlib, which the window starts without
+
             with atomic_file(path) as part:
                 write_csv(made, part)
             return path
