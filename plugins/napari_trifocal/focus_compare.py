@@ -97,12 +97,17 @@ class Comparing:
         if order is None:
             self._session.say("open a head CT first: there is nothing to verify", is_error=True)
             return
-        self.verifying = replace(order, engine=SOLVER)
+        order = self.verifying = replace(order, engine=SOLVER)
+
+        def show(fraction: float, what: str) -> None:
+            if self.verifying is order:  # not what a job that was cancelled has still said
+                self._session.progress.emit(fraction, what)
+
         self._solving.submit(
-            lambda report, order=self.verifying: order.predict(with_time_left(report)),
+            lambda report: order.predict(with_time_left(report)),
             self._on_truth,
             self._on_failed,
-            self._session.progress.emit,
+            show,
             replace_running=True,
         )
         self.changed.emit()
@@ -117,7 +122,8 @@ class Comparing:
         self._session.say(f"pinned: {name_of(answer)}; choose another engine or move the bowl")
 
     def close(self) -> None:
-        """Compare with nothing any more."""
+        """Compare with nothing any more, and stop the solver."""
+        self.cancel()
         self._comparing.forget()
         self.reference = self.found = None
         self.changed.emit()

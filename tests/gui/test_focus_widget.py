@@ -11,109 +11,14 @@ from qtpy.QtCore import QPoint, Qt, QTimer
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication
 
-from heads import shell_ct
 from napari_trifocal import focus_jobs, focus_widget
 from napari_trifocal.layers import BOWL, CLOUD, COLOURS, CT, SHELL, SKULL, SLICES, TARGET, to_layers
 from trifocal.cli.focus import PredictFocus
 from trifocal.focus.pose import Pose
 from trifocal.focus.predictor import PREVIEW_POINTS_PER_WAVELENGTH
-from trifocal.focus.transducer import PRESETS
 from trifocal.image import Image
 
 BESIDE = QPoint(15, 15)
-
-
-@pytest.fixture(scope="module")
-def ct():
-    return shell_ct(radii_mm=(62.0, 56.0, 51.0))
-
-
-@pytest.fixture(scope="module")
-def ready(ct):
-    """The same head for most tests, made ready once."""
-    return focus_jobs.Source(image=ct).load(PRESETS["default"])
-
-
-class Bench:
-    """A window with the widget in it, and a hand on the mouse."""
-
-    def __init__(self, viewer):
-        self.viewer = viewer
-        viewer.window._qt_window.resize(900, 640)
-        self.widget = focus_widget.FocusWidget(viewer)
-        viewer.window.add_dock_widget(self.widget, name="Focus", area="right")
-        self.session = self.widget.session
-        self.session.set_engine("has")
-        self.said, self.answers = [], []
-        self.session.said.connect(self.said.append)
-        self.session.predicted.connect(self.answers.append)
-
-    def load(self, source):
-        self.widget.load(source)
-        assert self.widget.wait(60)
-        QTest.qWait(20)
-
-    @property
-    def canvas(self):
-        return self.viewer.window._qt_viewer.canvas
-
-    def pixel(self, point_mm):
-        """Where a world point is on the canvas."""
-        view = self.canvas.view
-        displayed = np.asarray(point_mm, float)[list(self.viewer.dims.displayed)][::-1]
-        x, y, _, w = (view.transform * view.scene.transform).map([*displayed, 1.0])
-        return QPoint(round(x / w), round(y / w))
-
-    def on_bowl(self):
-        return self.pixel(self.session.pose.to_world([0, 0, 0]))
-
-    def drag(self, start, by, steps=6, modifiers=Qt.KeyboardModifier.NoModifier, hold=lambda: False):
-        native = self.canvas.native
-        QTest.mousePress(native, Qt.MouseButton.LeftButton, modifiers, start)
-        for i in range(1, steps + 1):
-            at = start + QPoint(round(by[0] * i / steps), round(by[1] * i / steps))
-            if modifiers == Qt.KeyboardModifier.NoModifier:
-                QTest.mouseMove(native, at)
-            else:  # QTest.mouseMove takes no modifiers
-                _move(native, at, modifiers)
-            QTest.qWait(15)  # napari looks at the mouse every 5 ms
-        end = time.monotonic() + 20
-        while hold() and time.monotonic() < end:
-            QTest.qWait(10)
-        QTest.mouseRelease(native, Qt.MouseButton.LeftButton, modifiers, at)
-
-    def look_at_bowl(self):
-        """From where the whole back of the bowl shows."""
-        self.viewer.scene.camera.set_view_direction(tuple(self.session.pose.direction + [0.2, 0.25, 0.1]))
-        QTest.qWait(20)
-
-    def colour(self):
-        return self.widget.scene.layer(BOWL).colormap.name
-
-
-def _move(native, at, modifiers):
-    from qtpy.QtCore import QEvent, QPointF
-    from qtpy.QtGui import QMouseEvent
-
-    left = Qt.MouseButton.LeftButton
-    where = QPointF(at), QPointF(native.mapToGlobal(at))
-    QApplication.sendEvent(native, QMouseEvent(QEvent.Type.MouseMove, *where, left, left, modifiers))
-
-
-@pytest.fixture
-def bench(make_napari_viewer):
-    made = Bench(make_napari_viewer(show=True))
-    yield made
-    made.widget.close()
-
-
-@pytest.fixture
-def loaded(bench, ct, ready, monkeypatch):
-    with monkeypatch.context() as patch:
-        patch.setattr(focus_jobs.Source, "load", lambda source, bowl, report: ready)
-        bench.load(ct)
-    bench.look_at_bowl()
-    return bench
 
 
 def test_dragging_the_bowl_slides_it_over_the_skin_and_the_camera_stays(loaded):
