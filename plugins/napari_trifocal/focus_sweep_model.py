@@ -145,9 +145,8 @@ class SweepModel:
         made = self.frames
 
         def write(_: Progress) -> Path:
-            from trifocal.focus.sweep_output import (
-                write_csv,
-            )  # with matplotlib, which the window starts without
+            # Imported late: the window starts without matplotlib.
+            from trifocal.focus.sweep_output import write_csv
 
             with atomic_file(path) as part:
                 write_csv(made, part)
