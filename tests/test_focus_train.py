@@ -92,6 +92,7 @@ def test_a_run_writes_weights_card_and_curves(whole):
         "curves.csv",
         "curves.png",
         "plan.json",
+        "recipe.json",
     }
     assert (fitted.epochs, fitted.steps, fitted.stopped_by) == (2, 4, "epochs")
     assert all(math.isfinite(row["val_score"]) for row in fitted.rows)
@@ -207,7 +208,7 @@ def test_a_disk_that_fills_up_in_the_middle_costs_nothing_but_time(data, whole, 
         patch.setattr(Path, "write_bytes", disk_full_after(2))
         with pytest.raises(OSError, match="No space left on device.* is whole: make room"):
             run(data, tmp_path)
-    assert names(tmp_path) <= {"best.pt", "last.pt", "curves.csv", "curves.png", "plan.json"}
+    assert names(tmp_path) <= {"best.pt", "last.pt", "curves.csv", "curves.png", "plan.json", "recipe.json"}
     assert torch.load(tmp_path / "last.pt", weights_only=True)["position"]["step"] == 2
     _, checkpoint = run(data, tmp_path)
     assert same(checkpoint.weights, whole[2].weights)
@@ -230,8 +231,9 @@ def test_a_folder_with_a_run_of_another_plan_is_refused(data, whole):
     other = replace(RECIPE, plan=replace(RECIPE.plan, learning_rate=1e-3))
     with pytest.raises(ValueError, match=r"learning_rate must be 0\.003 to go on with the run in"):
         run(data, whole[0], other)
-    with pytest.raises(ValueError, match="the shape of .* choose another folder"):
-        run(data, whole[0], replace(RECIPE, model=ModelConfig((4, 6))))
+    for part in ({"model": ModelConfig((4, 6))}, {"loss": LossWeights(focus=2.0)}):
+        with pytest.raises(ValueError, match="another network, loss or data set: choose another folder"):
+            run(data, whole[0], replace(RECIPE, **part))
 
 
 def test_a_folder_without_data_says_how_to_make_some(tmp_path):
@@ -262,7 +264,7 @@ def test_a_damaged_case_ends_the_run_with_its_name(data, tmp_path):
     for case in read_manifest(data)["cases"]:
         if case["split"] == "train":
             (folder / case["file"]).write_bytes(b"damaged")
-    with pytest.raises(ValueError, match=r"\.safetensors is damaged .* delete it and simulate again"):
+    with pytest.raises(ValueError, match=r"\.safetensors is not what the manifest says: delete it"):
         run(folder, tmp_path / "run")
 
 

@@ -56,7 +56,8 @@ def _run(command: type[Any], program: str, words: list[str]) -> int:
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else 2
     except (KeyboardInterrupt, Cancelled):
-        sys.stderr.write("interrupted: nothing was written\n")
+        stays = getattr(command, "INTERRUPTED", "nothing was written")
+        sys.stderr.write(f"interrupted: {stays}\n")
         return 130
     except (ValueError, OSError, MemoryError) as error:
         sys.stderr.write(f"{program}: {' '.join(str(error).split()) or type(error).__name__}\n")

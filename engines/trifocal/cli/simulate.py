@@ -6,7 +6,7 @@ import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 from trifocal.cli.focus import Placement, Point, report
 from trifocal.cli.progress import Bar
@@ -55,6 +55,8 @@ class SimulateFocus:
         device: Where to compute.
         resample: Accept CTs with gantry tilt or uneven slices, and resample them by the true positions.
     """
+
+    INTERRUPTED: ClassVar[str] = "what is finished stays; start the same command again to go on"
 
     ct: tuple[Path, ...] = ()
     out: Path

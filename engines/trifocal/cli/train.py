@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 from trifocal.cli.progress import Bar
 from trifocal.focus.losses import LossWeights
@@ -43,6 +43,8 @@ class TrainFocus:
         precision: Of the arithmetic.
         device: Where to train.
     """
+
+    INTERRUPTED: ClassVar[str] = "what is finished stays; start the same command again to go on"
 
     data: list[Path]
     out: Path

@@ -48,8 +48,8 @@ class Bowls:
         frequency_hz: Least and most.
     """
 
-    radius_of_curvature_mm: tuple[float, float] = (55, 75)
-    aperture_mm: tuple[float, float] = (48, 68)
+    radius_of_curvature_mm: tuple[float, float] = (55.0, 75.0)
+    aperture_mm: tuple[float, float] = (48.0, 68.0)
     frequency_hz: tuple[float, float] = (220e3, 280e3)
 
     def draw(self, rng: np.random.Generator) -> Bowl:

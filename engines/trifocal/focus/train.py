@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import shlex
 import subprocess
 import sys
@@ -14,6 +16,7 @@ import torch
 
 from trifocal import RESEARCH_USE_ONLY, __version__
 from trifocal.checkpoint import Checkpoint, save
+from trifocal.files import atomic_file, sha256_file
 from trifocal.focus.analysis import refined_peak
 from trifocal.focus.cases import Case
 from trifocal.focus.data import read_manifest
@@ -66,18 +69,28 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Split:
-    """Files of a data set: those to learn from and those to validate with, of different heads."""
+    """Files of a data set: those to learn from and those to validate with, of different heads.
+
+    Attributes:
+        train: Cases to learn from.
+        validation: Cases of the heads that are held back.
+        heads: How many there are to learn from.
+        phantoms: How many of the cases to learn from are of procedural heads.
+        digest: Hash over all cases.
+    """
 
     train: list[Path]
     validation: list[Path]
     heads: int
+    phantoms: int
+    digest: str
 
     @classmethod
     def read(cls, folders: Sequence[Path], heads: int | None = None) -> Split:
         """Read the manifests of one or more data sets.
 
         Raises:
-            ValueError: If a manifest is missing, a case that it names is gone, or a side is empty.
+            ValueError: If a manifest is missing, a case that it names is gone or changed, or a side is empty.
         """
         cases = [(f / c["file"], c) for f in folders for c in read_manifest(f)["cases"]]
         gone = [path for path, _ in cases if not path.exists()]
@@ -94,7 +107,15 @@ class Split:
                 f"{len(validation)}: simulate more heads (one in ten is held back)"
             )
             raise ValueError(msg)
-        return cls(train, validation, len(names))
+        used = set(train) | set(validation)
+        hashes = {path: c["sha256"] for path, c in cases if path in used}
+        for path, expected in hashes.items():
+            if sha256_file(path) != expected:
+                msg = f"{path} is not what the manifest says: delete it and run `simulate focus` again"
+                raise ValueError(msg)
+        phantoms = sum("phantom" in c["spec"]["head"] for p, c in cases if p in used - set(validation))
+        digest = hashlib.sha256("".join(sorted(hashes.values())).encode()).hexdigest()
+        return cls(train, validation, len(names), phantoms, digest)
 
 
 def train(
@@ -108,6 +129,7 @@ def train(
         OSError: If the disk is full; the last saved state stays.
     """
     split = Split.read(folders, recipe.heads)
+    _claim(out, recipe, split)
     torch.manual_seed(recipe.plan.seed)
     net = CorrectionNet(recipe.model)
     chosen = np.random.default_rng(0).permutation(len(split.validation))[: recipe.validation_cases]
@@ -135,6 +157,21 @@ def train(
         card=_card(split, recipe, fitted, figures),
     )
     return fitted, checkpoint
+
+
+def _claim(out: Path, recipe: Recipe, split: Split) -> None:
+    """Write down what the run in a folder is made of; refuse a folder that holds another one.
+
+    The plan is not compared here: `fit` does, and lets the budget change.
+    """
+    made_of = {"model": asdict(recipe.model), "loss": asdict(recipe.loss), "data": split.digest}
+    path, text = out / "recipe.json", json.dumps(made_of, sort_keys=True)
+    out.mkdir(parents=True, exist_ok=True)
+    if path.exists() and path.read_text(encoding="utf-8") != text:
+        msg = f"{out} holds a run of another network, loss or data set: choose another folder for --out"
+        raise ValueError(msg)
+    with atomic_file(path) as part:
+        part.write_text(text, encoding="utf-8")
 
 
 def _judge(files: Sequence[Path]) -> Callable[[nn.Module], dict[str, float]]:
@@ -179,9 +216,11 @@ def _card(split: Split, recipe: Recipe, fitted: Fitted, figures: dict[str, float
         "notice": RESEARCH_USE_ONLY,
         "what": "correction of the hybrid angular spectrum march by a 3-D U-Net in the bowl's frame",
         "data": {
-            "source": "trifocal simulate focus: procedural heads, fields by the project's own solver",
+            "source": "trifocal simulate focus: fields by the project's own solver",
+            "sha256": split.digest,
             "heads": split.heads,
             "cases": len(split.train),
+            "cases_of_procedural_heads": split.phantoms,
             "validation_cases": len(split.validation),
         },
         "command": f"trifocal {shlex.join(sys.argv[1:])}",
