@@ -105,7 +105,15 @@ def test_the_cases_of_a_batch_do_not_mix():
     assert not torch.allclose(together[0], together[1], atol=1e-2)
 
 
-@pytest.mark.parametrize("box", [BOX, PREVIEW, ODD])
+@torch.no_grad()
+def test_convolutions_called_by_name_are_those_that_training_uses():
+    net, seen = scrambled(), torch.randn(1, CHANNELS, 9, 8, 14)
+    with torch.enable_grad():
+        trained = net(seen).detach()
+    torch.testing.assert_close(net(seen), trained, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("box", [BOX, ODD])
 @torch.no_grad()
 def test_a_box_turned_by_half_a_turn_gives_the_turned_prediction(box):
     net, (medium, field) = scrambled(), head(box)
