@@ -68,7 +68,7 @@ class App:
         bowl = PRESETS["default"]
         target = first_target(head, bowl)
         pose, warnings = aim(head, bowl, target)
-        prediction = FocusPredictor("has").predict(FocusInput(head, bowl, pose, target))
+        prediction = FocusPredictor("network").predict(FocusInput(head, bowl, pose, target))
         save(prediction, self.out, warnings=warnings)
         draw_scene_3d(prediction, self.out / "scene_3d.png")
         found = prediction.figures

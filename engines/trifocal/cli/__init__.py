@@ -59,7 +59,7 @@ def _run(command: type[Any], program: str, words: list[str]) -> int:
         stays = getattr(command, "INTERRUPTED", "nothing was written")
         sys.stderr.write(f"interrupted: {stays}\n")
         return 130
-    except (ValueError, OSError, MemoryError) as error:
+    except (ValueError, OSError, MemoryError, ImportError, FloatingPointError) as error:
         sys.stderr.write(f"{program}: {' '.join(str(error).split()) or type(error).__name__}\n")
         return 2
     return code
