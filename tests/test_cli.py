@@ -32,7 +32,8 @@ def test_predicting_writes_everything_that_is_promised(ct, tmp_path, capsys):
     assert run(f"predict focus --ct CT --target -20,10,40 --out OUT {COARSE}", ct, out) == 0
     assert {p.name for p in out.iterdir()} == FILES
     summary = json.loads((out / "summary.json").read_text())
-    assert summary["engine"] == "has"
+    assert summary["engine"] == "network"
+    assert len(summary["weights"]["sha256"]) == 64
     assert 0.05 < summary["transmission"] < 1
     assert np.linalg.norm(np.array(summary["focus_mm"]) - [-20, 10, 40]) == pytest.approx(
         summary["distance_to_target_mm"]
@@ -49,7 +50,8 @@ def test_predicting_writes_everything_that_is_promised(ct, tmp_path, capsys):
         (row,) = csv.DictReader(file)
     assert float(row["peak_pa"]) == pytest.approx(summary["peak_pa"])
     provenance = json.loads((out / "provenance.json").read_text())
-    assert provenance["engine"]["name"] == "focus/has"
+    assert provenance["engine"]["name"] == "focus/network"
+    assert provenance["weights"] == summary["weights"]
     assert set(provenance["outputs"]) == FILES - {"provenance.json"}
     assert "not for clinical use" in provenance["notice"]
     assert "transmission" in capsys.readouterr().out
