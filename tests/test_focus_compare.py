@@ -99,6 +99,7 @@ def test_missing_weights_give_way_to_has_and_nothing_else_is_lost(bench, damaged
     assert bench.said[-1].is_error
     assert bench.said[-1].text.endswith("; has is used")
     assert (bench.session.placing, bench.session.head) == (placing, head)
+    assert bench.session.choice.problems == (bench.session.choice.missing["network"],)
 
 
 def test_a_device_that_is_not_there_gives_way_to_auto(bench, monkeypatch):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from napari_trifocal.focus_compare import Compared
+    from napari_trifocal.focus_jobs import Answer
     from trifocal.focus.metrics import FieldErrors
 
 CENTROID_MM, PEAK = 1.5, 0.10
@@ -42,6 +43,12 @@ class Badge:
         return cls("\n".join(lines), GREEN if good else AMBER)
 
 
+def name_of(answer: Answer) -> str:
+    """What to call an answer: its engine and where the apex of its bowl is."""
+    apex = ", ".join(f"{c:.0f}" for c in answer.order.pose.apex_mm)
+    return f"{answer.order.engine} at ({apex}) mm"
+
+
 def _lines(errors: FieldErrors) -> list[str]:
     return [
         f"centroid {errors.centroid_error_mm:.2f} mm",
@@ -56,9 +63,9 @@ def _moved(found: Compared) -> str:
     comparison = found.comparison
     return "\n".join(
         [
-            f"{found.answer.order.engine} - pinned {found.reference.order.engine}",
+            f"{found.answer.order.engine} - pinned {name_of(found.reference)}",
             f"focus moved {comparison.distance_mm:.1f} mm",
-            f"  along {comparison.axial_mm:+.1f}, across {comparison.lateral_mm:.1f}",
+            f"  along pinned beam {comparison.axial_mm:+.1f}, across {comparison.lateral_mm:.1f}",
             f"peak x {comparison.peak_ratio:.2f}",
         ]
     )

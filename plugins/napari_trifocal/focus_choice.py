@@ -33,6 +33,11 @@ class EngineChoice:
         self.engines = Engines()
         self.missing: dict[str, str] = {}
 
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """Why engines could not be loaded."""
+        return tuple(reason for name, reason in self.missing.items() if name in LADDER)
+
     def choose(self, engine: str, device: str | None = None) -> None:
         """Take an engine, and a device if one is named."""
         self.engine = engine

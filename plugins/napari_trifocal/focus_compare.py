@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from psygnal import Signal
 
+from napari_trifocal.focus_badge import name_of
 from napari_trifocal.layers import difference_layer
 from napari_trifocal.worker import JobQueue, Post
 from trifocal.focus.comparison import Comparison, compare
@@ -206,12 +207,6 @@ class Comparing:
     def _on_session_loaded(self, _: list[Any]) -> None:
         self.cancel("another head: not verified")
         self.close()
-
-
-def name_of(answer: Answer) -> str:
-    """What to call an answer: its engine and where its bowl is."""
-    apex = ", ".join(f"{c:.0f}" for c in answer.order.pose.apex_mm)
-    return f"{answer.order.engine} at ({apex}) mm"
 
 
 def with_time_left(progress: Progress) -> Progress:

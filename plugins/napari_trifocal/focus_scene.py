@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 ROLES = (CT, SLICES, PINNED_SHELL, SHELL, PINNED_CLOUD, CLOUD, DIFFERENCE, BOWL, SKULL, TARGET)
 ONLY_2D = (CT, SLICES)
 ONLY_3D = (SKULL, PINNED_CLOUD, PINNED_SHELL, CLOUD, SHELL, BOWL)
+MARGIN = 1.3  # of the canvas over the head: room for the bowl
 VOLUMES = (CLOUD, SLICES, PINNED_CLOUD, DIFFERENCE)
 
 
@@ -187,10 +188,10 @@ class FocusScene:
     def zoom_to_fit(self, canvas: tuple[float, float]) -> float:
         """Zoom that shows the whole head and the bowl on a canvas of (height, width)."""
         _, vertical, horizontal = self.viewer.dims.order
-        high, wide, margin = self._size_mm[vertical], self._size_mm[horizontal], 1.3
+        high, wide = self._size_mm[vertical], self._size_mm[horizontal]
         if self.viewer.dims.ndisplay == 3:  # it may be turned
-            high, wide, margin = self._size_mm.max(), self._size_mm[:2].max(), 1.45
-        return float(min(canvas[0] / high, canvas[1] / wide) / margin)
+            high, wide = self._size_mm.max(), self._size_mm[:2].max()
+        return float(min(canvas[0] / high, canvas[1] / wide) / MARGIN)
 
     def _toward(self, bowl: Pose | None) -> NDArray[np.float64]:
         """View direction (3,): from about the front, the bowl's back in view and the beam across."""

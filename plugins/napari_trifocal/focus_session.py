@@ -257,7 +257,7 @@ class FocusSession:
         self.loaded.emit(loaded.layers)
         self._place(loaded.placing)
         self.progress.emit(1.0, "")
-        self.say("; ".join((f"{loaded.source.name}: ready", *loaded.warnings)))
+        self.say("; ".join((f"{loaded.source.name}: ready", *loaded.warnings, *self.choice.problems)))
         self.predict()
 
     def _on_answer(self, answer: Answer) -> None:

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from napari.components.overlays import TextOverlay
 
-from napari_trifocal.focus_badge import AMBER, PLAIN, Badge
-from napari_trifocal.focus_compare import name_of
+from napari_trifocal.focus_badge import AMBER, PLAIN, Badge, name_of
 from napari_trifocal.focus_pane import FocusPane
 from napari_trifocal.layers import (
     CLOUD,

@@ -365,7 +365,7 @@ def test_a_pinned_prediction_and_another_pose(small):
     assert comparison.errors is None
     assert comparison.distance_mm == pytest.approx(np.linalg.norm(shift))
     assert f"{np.linalg.norm(shift):.1f} mm" in small.widget.compared.badge
-    assert f"along {shift @ beam:+.1f}" in small.widget.compared.badge
+    assert f"along pinned beam {shift @ beam:+.1f}" in small.widget.compared.badge
     small.click(small.widget.form.compare.map_button)
     assert small.widget.scene.layer(DIFFERENCE).visible
     assert np.abs(small.widget.scene.layer(DIFFERENCE).data).max() > 1.0  # kPa
