@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,16 +13,22 @@ from napari_trifocal.layers import (
     BOWL,
     CLOUD,
     CT,
+    DIFFERENCE,
+    PINNED_CLOUD,
+    PINNED_SHELL,
     SHELL,
     SKULL,
     SLICES,
     TARGET,
     VIEWS,
     bowl_layer,
+    difference_layer,
+    pinned_layers,
     to_layers,
     upright,
 )
 from napari_trifocal.meshes import bowl_mesh, decimate, skull_mesh
+from trifocal.focus.comparison import compare
 from trifocal.focus.head import Head
 from trifocal.focus.placement import aim
 from trifocal.focus.predictor import FocusInput, FocusPredictor
@@ -180,6 +187,35 @@ def test_the_bowl_lies_in_its_pose_with_its_focus(prediction):
     assert faces.max() == len(vertices) - 1
     assert look["colormap"] != orange["colormap"]
     assert len(bowl_mesh(bowl)[1]) < 2000
+
+
+def test_a_difference_lies_where_it_is_signed_and_centred_on_zero(prediction):
+    pressure = prediction.pressure.array.copy()
+    pressure[30:36, 30:36, 70:76] -= 4e4  # weaker here
+    weaker = replace(prediction, pressure=replace(prediction.pressure, array=pressure))
+    comparison = compare(weaker, prediction)
+    data, look, kind = difference_layer(comparison)
+    shown = Image(data, look["affine"])
+    there = prediction.pressure.index_to_world([32.5, 32.5, 72.5])
+
+    assert (look["name"], kind) == (DIFFERENCE, "image")
+    assert np.count_nonzero(look["affine"][:3, :3]) == 3
+    assert look["contrast_limits"] == pytest.approx((-40.0, 40.0), rel=1e-3)  # kPa
+    assert shown.sample(there) == pytest.approx(-40.0, rel=0.01)
+    assert data.max() == pytest.approx(0.0, abs=1e-3)
+    plane = look["plane"]
+    assert shown.index_to_world(plane["position"]) == pytest.approx(prediction.figures.focus_mm)
+    assert plane["normal"] @ prediction.inputs.pose.direction == pytest.approx(0.0, abs=1e-9)
+
+
+def test_a_pinned_prediction_has_its_own_names_and_colours_at_the_same_place(prediction):
+    pinned, own = named(pinned_layers(prediction)), named(to_layers(prediction))
+
+    assert list(pinned) == [PINNED_CLOUD, PINNED_SHELL]
+    assert pinned[PINNED_CLOUD][0] == pytest.approx(own[CLOUD][0])
+    assert pinned[PINNED_CLOUD][1]["affine"] == pytest.approx(own[CLOUD][1]["affine"])
+    for mine, other in ((PINNED_CLOUD, CLOUD), (PINNED_SHELL, SHELL)):
+        assert pinned[mine][1]["colormap"] != own[other][1]["colormap"]
 
 
 def test_nothing_is_known_of_other_results():

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from napari_trifocal.focus_choice import EngineChoice
     from trifocal.focus.predictor import FocusPrediction
 
+ADVICE = ": prefer the rung below, has"  # the button says so
 ABOUT = {
     "network": "learned correction of the march",
     "has": "hybrid angular spectrum march through the skull",
@@ -25,10 +26,13 @@ ABOUT = {
 
 
 class EnginePanel(QWidget):
-    """Engine and device; below them, what the prediction warns of, with the engine to use instead.
+    """Engine and device, and what the prediction warns of with the engine to use instead.
 
     Signals:
         chosen: Engine and device.
+
+    Attributes:
+        doubts: The warnings, a widget of its own: they need more room than the choosers.
     """
 
     chosen = Signal(str, str)
@@ -42,15 +46,14 @@ class EnginePanel(QWidget):
         self.device.setToolTip("auto: the GPU if there is one")
         for box in (self.engine, self.device):
             box.activated.connect(self._on_activated)
-        self.warning = QLabel()
+        self.doubts, self.warning = QWidget(), QLabel()
         self.warning.setWordWrap(True)
         self.warning.setStyleSheet(f"color: {COLOURS['uncoupled']};")
         self.instead = QPushButton()
         self.instead.clicked.connect(self._on_instead)
         self._below: str | None = None
-        self.warning.hide()
-        self.instead.hide()
         self._arrange()
+        self.doubts.hide()
 
     def show_choice(self, choice: EngineChoice) -> None:
         """Bring both up to date; what is not there cannot be chosen, and says why."""
@@ -74,9 +77,9 @@ class EnginePanel(QWidget):
         known = (*prediction.inputs.head.warnings, coupling)
         self._below = rung_below(prediction.engine) if prediction.out_of_range else None
         reasons = [reason for reason in prediction.warnings if reason not in known]
-        self.warning.setText("\n".join(reasons))
+        self.warning.setText("\n".join(reason.removesuffix(ADVICE) for reason in reasons))
         self.instead.setText(f"Use {'HAS' if self._below == 'has' else self._below}")
-        self.warning.setVisible(bool(reasons))
+        self.doubts.setVisible(bool(reasons))
         self.instead.setVisible(self._below is not None)
 
     def _on_activated(self, _: int) -> None:
@@ -90,11 +93,11 @@ class EnginePanel(QWidget):
         choice = QHBoxLayout()
         choice.addWidget(self.engine)
         choice.addWidget(self.device)
-        doubts = QHBoxLayout()
-        doubts.addWidget(self.warning, 1)
-        doubts.addWidget(self.instead)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
-        layout.setSpacing(3)
         layout.addLayout(choice)
-        layout.addLayout(doubts)
+        doubts = QVBoxLayout(self.doubts)
+        doubts.setContentsMargins(0, 0, 0, 0)
+        doubts.setSpacing(3)
+        doubts.addWidget(self.warning)
+        doubts.addWidget(self.instead)

@@ -176,6 +176,7 @@ class FocusForm(QWidget):
         rows.addRow("bowl", self.bowl)
         rows.addRow("", self.bowl_text)
         rows.addRow("engine", self.engines)
+        rows.addRow(self.engines.doubts)
         layout = column(
             self,
             Group("Head, bowl, engine", controls),
