@@ -156,6 +156,18 @@ def test_frames_that_do_not_couple_say_so(inputs):
     assert any("past the head" in w and "deg" in w for w in all_warnings(made))
 
 
+def test_warnings_that_differ_in_numbers_only_are_said_once(inputs):
+    made = frames(FocusPredictor("free-field", device="cpu"), inputs, Sweep("z", steps=3, step_deg=5.0))
+    told = [
+        replace(frame, prediction=replace(frame.prediction, warnings=(f"bone of 3.{i} mm",)))
+        for i, frame in enumerate(made)
+    ]
+    assert all_warnings(told) == ["bone of 3.0 mm"]
+    assert all_warnings([*told, replace(told[0], prediction=replace(told[0].prediction, warnings=()))]) == [
+        "bone of 3.0 mm (in 3 frames, first at -5.0 deg)"
+    ]
+
+
 def test_a_cancelled_sweep_keeps_its_finished_frames(inputs):
     made, said = [], []
 

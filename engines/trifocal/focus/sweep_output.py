@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -68,13 +69,17 @@ def parameters(result: SweepResult) -> dict[str, Any]:
 
 
 def all_warnings(frames: Sequence[Frame], more: tuple[str, ...] = ()) -> list[str]:
-    """Every warning once; one that not all frames have says which do."""
-    at: dict[str, list[float]] = {}
+    """Every warning once; one that not all frames have says which do.
+
+    Warnings that differ in their numbers only are one, with the numbers of its first frame.
+    """
+    at: dict[str, tuple[str, list[float]]] = {}
     for frame in frames:
         for warning in frame.prediction.warnings:
-            at.setdefault(warning, []).append(frame.angle_deg)
+            kind = re.sub(r"[\d.]+", "#", warning)
+            at.setdefault(kind, (warning, []))[1].append(frame.angle_deg)
     found = list(more)
-    for warning, angles in at.items():
+    for warning, angles in at.values():
         where = "" if len(angles) == len(frames) else f" ({_angles(angles)})"
         found.append(f"{warning}{where}")
     return list(dict.fromkeys(found))
