@@ -186,10 +186,12 @@ class FocusPredictor:
             fallen = ("the GPU has too little memory for this box: it was computed on the CPU",)
             hu, pressure = self._compute(inputs, device, progress)
         region = beyond_near_skull(hu, box.spacing_mm)
-        reasons = self._out_of_range(inputs, NearSkull.measure(hu, region, bowl, box))
-        if self.engine == "regression" and self.learned:
+        reasons: tuple[str, ...] = ()
+        if self.learned:
             skull = NearSkull.measure(hu, region, bowl, box)
-            pressure = pressure * np.float32(self.learned.regression.factor(skull, bowl))
+            reasons = _out_of_range(self.learned, inputs, skull)
+            if self.engine == "regression":
+                pressure = pressure * np.float32(self.learned.regression.factor(skull, bowl))
         found = figures(pressure, region, box, inputs.pose, water_peak_pa(bowl), inputs.target_mm)
         progress(1.0, "done")
         return FocusPrediction(
@@ -232,15 +234,6 @@ class FocusPredictor:
             return np.asarray(self.learned.amplitude(medium, field, bowl, box, water_peak_pa(bowl))[0].cpu())
         return np.asarray(field[0].abs().cpu())
 
-    def _out_of_range(self, inputs: FocusInput, skull: NearSkull) -> tuple[str, ...]:
-        """Why a learned rung leaves what it has seen."""
-        if self.learned is None:
-            return ()
-        found = self.learned.seen.reasons(inputs.bowl, skull, inputs.points_per_wavelength)
-        if inputs.model != AcousticModel():
-            found += ("the network has seen another mapping from HU to acoustic properties",)
-        return tuple(f"{reason}: prefer the rung below, has" for reason in found)
-
 
 @contextmanager
 def _one_core() -> Iterator[None]:
@@ -280,6 +273,14 @@ def _check_memory(box: Box) -> None:
             f"{free / 2**30:.1f} GiB are free: use fewer points per wavelength or a lower frequency"
         )
         raise MemoryError(msg)
+
+
+def _out_of_range(learned: Learned, inputs: FocusInput, skull: NearSkull) -> tuple[str, ...]:
+    """Why a learned rung leaves what it has seen."""
+    found = learned.seen.reasons(inputs.bowl, skull, inputs.points_per_wavelength)
+    if inputs.model != AcousticModel():
+        found += ("the network has seen another mapping from HU to acoustic properties",)
+    return tuple(f"{reason}: prefer the rung below, has" for reason in found)
 
 
 def _warnings(inputs: FocusInput, hu: NDArray[np.float32]) -> tuple[str, ...]:
