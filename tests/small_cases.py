@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
 from heads import shell_ct
 from trifocal import io
@@ -15,21 +13,9 @@ from trifocal.focus.data import HeadJob, split_of
 from trifocal.image import Image
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
 BOWLS = Bowls((30.0, 35.0), (20.0, 25.0), (80e3, 90e3))  # boxes of about 12 x 12 x 18 voxels
-
-
-@contextmanager
-def one_core() -> Iterator[None]:
-    """Let torch compute on one core: on volumes this small two spend their time waiting for each other."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 def shell_source(folder: Path, hu: float) -> HeadSource:

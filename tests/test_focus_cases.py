@@ -12,7 +12,7 @@ import pytest
 import safetensors.numpy
 import torch
 
-from small_cases import BOWLS, head_id, no_skull, one_core, shell_jobs
+from small_cases import BOWLS, head_id, no_skull, shell_jobs
 from trifocal.files import sha256_file
 from trifocal.focus import cases as room
 from trifocal.focus import data
@@ -23,7 +23,7 @@ from trifocal.focus.losses import LossWeights, correction_loss
 from trifocal.focus.model import CorrectionNet, ModelConfig, corrected
 from trifocal.focus.phantoms import HeadSpec
 from trifocal.focus.placement import coupling_problem
-from trifocal.focus.predictor import FocusPredictor, water_peak_pa
+from trifocal.focus.predictor import FocusPredictor, one_core, water_peak_pa
 from trifocal.focus.samples import Samples, View, resampled
 from trifocal.focus.transducer import PRESETS
 from trifocal.predictor import Cancelled, silent

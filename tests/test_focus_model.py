@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 
-from small_cases import one_core
 from trifocal import checkpoint
 from trifocal.checkpoint import CheckpointError
 from trifocal.focus.acoustics import Medium, medium_from_hu
@@ -28,6 +27,7 @@ from trifocal.focus.model import (
     features,
     network_shape,
 )
+from trifocal.focus.predictor import one_core
 from trifocal.focus.skull import NearSkull
 from trifocal.focus.transducer import PRESETS, Bowl
 

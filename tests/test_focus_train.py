@@ -12,7 +12,7 @@ import pytest
 import torch
 
 import trifocal
-from small_cases import BOWLS, no_skull, one_core, shell_jobs
+from small_cases import BOWLS, no_skull, shell_jobs
 from trifocal.cli import main
 from trifocal.focus.analysis import refined_peak
 from trifocal.focus.cases import Case, HeadSource
@@ -20,7 +20,7 @@ from trifocal.focus.data import MANIFEST, HeadJob, read_manifest, simulate
 from trifocal.focus.learned import Learned
 from trifocal.focus.losses import LossWeights
 from trifocal.focus.model import CorrectionNet, ModelConfig, corrected_amplitude
-from trifocal.focus.predictor import FocusPredictor
+from trifocal.focus.predictor import FocusPredictor, one_core
 from trifocal.focus.samples import View
 from trifocal.focus.skull import NearSkull
 from trifocal.focus.train import FIGURES, Recipe, Split, train

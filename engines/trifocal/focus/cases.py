@@ -23,7 +23,7 @@ from trifocal.focus.angular_spectrum import march
 from trifocal.focus.head import Head
 from trifocal.focus.phantoms import HeadSpec, head_ct
 from trifocal.focus.placement import random_pose
-from trifocal.focus.predictor import FocusInput, sample_medium, water_peak_pa
+from trifocal.focus.predictor import FocusInput, one_core, sample_medium, water_peak_pa
 from trifocal.focus.solver import solve
 from trifocal.focus.transducer import Bowl
 
@@ -197,7 +197,7 @@ def _march(
     pose = torch.from_numpy(inputs.pose.matrix.copy())[None]
     _, water = inputs.head.sample(pose, inputs.box)
     medium = sample_medium(inputs, CPU)
-    with torch.no_grad():
+    with one_core(), torch.no_grad():
         field = march(medium, inputs.bowl, inputs.box, reverberations=inputs.reverberations)[0].numpy() / unit
     hu = medium.hu[0].numpy().round().astype(np.int16)
     packed = (water[0].numpy() * 255).round().astype(np.uint8)

@@ -213,7 +213,7 @@ class FocusPredictor:
         self, inputs: FocusInput, device: torch.device, progress: Progress
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """HU and pressure amplitude in Pa, both (x, y, z)."""
-        with _one_core(), torch.no_grad():
+        with one_core(), torch.no_grad():
             medium = sample_medium(inputs, device)
             pressure = self._pressure(medium, inputs, progress)
         return medium.hu[0].cpu().numpy(), pressure
@@ -236,7 +236,7 @@ class FocusPredictor:
 
 
 @contextmanager
-def _one_core() -> Iterator[None]:
+def one_core() -> Iterator[None]:
     """Let torch compute on one core; the solver's loop has threads of its own.
 
     A march is hundreds of steps of a fraction of a millisecond, and torch's threads wait for each other at
