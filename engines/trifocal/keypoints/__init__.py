@@ -1,0 +1,1 @@
+"""The keypoints engine: an ultrasound image -> named anatomical points -> measurements."""
