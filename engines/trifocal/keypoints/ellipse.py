@@ -59,8 +59,8 @@ class Ellipse:
 def ellipse_from_axes(points: NDArray[np.float64]) -> Ellipse:
     """The ellipse of four axis ends (4, 2), of which the first two are one axis and the last two the other.
 
-    Axes that were drawn by hand are neither perpendicular nor do they halve each other: the centre is the mean of
-    the four points, the longer axis gives the angle, the lengths stay as drawn.
+    Axes that were drawn by hand are neither perpendicular nor do they halve each other: the centre is the
+    mean of the four points, the longer axis gives the angle, the lengths stay as drawn.
 
     Raises:
         ValueError: If a point is missing or an axis has no length.
@@ -84,8 +84,8 @@ def scaled(ellipse: Ellipse, sx: float, sy: float, fixed: float = 0.0) -> Ellips
         ellipse: In the old coordinates.
         sx: Factor along x, more than 0.
         sy: Factor along y, more than 0.
-        fixed: The coordinate, x and y, that stays where it is: 0 for pixels to millimetres; -0.5, the corner of
-            the image, for one pixel grid to another (whole numbers are pixels' centres).
+        fixed: The coordinate, x and y, that stays where it is: 0 for pixels to millimetres; -0.5, the corner
+            of the image, for one pixel grid to another (whole numbers are pixels' centres).
 
     Raises:
         ValueError: If a factor is not positive.
@@ -108,8 +108,9 @@ def fit_ellipse(points: ArrayLike) -> Ellipse:
     """Direct least-squares fit of an ellipse.
 
     Halir and Flusser, "Numerically stable direct least squares fitting of ellipses", WSCG 1998: the fit of
-    Fitzgibbon, Pilu and Fisher (IEEE TPAMI 21, 1999) with the scatter matrix cut into its quadratic and its linear
-    part. It minimises the algebraic distance under 4AC - B^2 = 1: always an ellipse, slightly too small under noise.
+    Fitzgibbon, Pilu and Fisher (IEEE TPAMI 21, 1999) with the scatter matrix cut into its quadratic and its
+    linear part. It minimises the algebraic distance under 4AC - B^2 = 1: always an ellipse, slightly too small
+    under noise.
 
     Args:
         points: (N, 2) x, y; at least six.
@@ -137,16 +138,17 @@ def fit_ellipse(points: ArrayLike) -> Ellipse:
 def ellipse_of_mask(mask: ArrayLike, level: float = 0.5) -> Ellipse | None:
     """The ellipse of the largest connected part of a soft mask.
 
-    It is fitted to the contour at `level` between the pixels (marching squares). Points on the border of the image
-    are left out: a head that the border cuts off has no rim there. Bumps are handled by one second fit without the
-    points that lie far from the first.
+    It is fitted to the contour at `level` between the pixels (marching squares). Points on the border of the
+    image are left out: a head that the border cuts off has no rim there. Bumps are handled by one second fit
+    without the points that lie far from the first.
 
     Args:
         mask: (rows, columns), 0 to 1.
         level: Of the contour.
 
     Returns:
-        The ellipse in pixels of the mask (whole numbers at their centres), or None where there is nothing to fit.
+        The ellipse in pixels of the mask (whole numbers at their centres), or None where there is nothing to
+        fit.
 
     Raises:
         ValueError: If the mask is not a finite image.
