@@ -109,8 +109,8 @@ def fit_ellipse(points: ArrayLike) -> Ellipse:
 
     Halir and Flusser, "Numerically stable direct least squares fitting of ellipses", WSCG 1998: the fit of
     Fitzgibbon, Pilu and Fisher (IEEE TPAMI 21, 1999) with the scatter matrix cut into its quadratic and its
-    linear part. It minimises the algebraic distance under 4AC - B^2 = 1: always an ellipse, slightly too small
-    under noise.
+    linear part. It minimises the algebraic distance under 4AC - B^2 = 1: always an ellipse, under noise
+    slightly too small.
 
     Args:
         points: (N, 2) x, y; at least six.
