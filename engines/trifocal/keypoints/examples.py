@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from trifocal.keypoints.tasks import TASKS
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     import numpy as np
@@ -49,3 +51,31 @@ class Example:
     def task(self) -> Task:
         """The task itself."""
         return TASKS[self.task_id]
+
+
+def split_by_patient(
+    examples: Sequence[Example], fractions: Sequence[float], seed: int = 0
+) -> tuple[list[Example], ...]:
+    """Divide examples so that all images of a patient fall into one part.
+
+    A patient's part depends on the patient and the seed alone: adding or removing others moves nobody.
+
+    Args:
+        examples: What to divide.
+        fractions: Of the patients, one a part; sum to 1.
+        seed: Another seed, another division.
+
+    Raises:
+        ValueError: If the fractions do not sum to 1.
+    """
+    if min(fractions) < 0 or abs(sum(fractions) - 1) > 1e-9:
+        msg = f"the fractions of a split must be 0 or more and sum to 1, got {list(fractions)}"
+        raise ValueError(msg)
+    parts: tuple[list[Example], ...] = tuple([] for _ in fractions)
+    for example in examples:
+        text = f"{seed}/{example.source}/{example.patient}".encode()
+        place = int.from_bytes(hashlib.sha256(text).digest()[:8], "big") / 2**64
+        last = len(fractions) - 1
+        part = next((i for i in range(last) if place < sum(fractions[: i + 1])), last)
+        parts[part].append(example)
+    return parts
