@@ -8,7 +8,7 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QLabel, QPushButton, QWidget
 
 from napari_trifocal.focus_badge import RULE
-from napari_trifocal.focus_panels import column, row
+from napari_trifocal.rows import column, row
 
 if TYPE_CHECKING:
     from napari_trifocal.focus_compare import Comparing

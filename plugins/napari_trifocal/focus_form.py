@@ -10,11 +10,12 @@ from superqt.utils import signals_blocked
 
 from napari_trifocal.focus_compare_panel import ComparePanel
 from napari_trifocal.focus_engine_panel import EnginePanel
-from napari_trifocal.focus_group import Group
-from napari_trifocal.focus_panels import PlacingPanel, ReadoutPanel, column, form, row
+from napari_trifocal.focus_panels import PlacingPanel, ReadoutPanel
 from napari_trifocal.focus_sweep_panel import SweepPanel
+from napari_trifocal.group import Group
 from napari_trifocal.layers import COLOURS, VIEWS
 from napari_trifocal.reader import SUFFIXES
+from napari_trifocal.rows import column, form, row
 from trifocal import RESEARCH_USE_ONLY
 from trifocal.focus.transducer import PRESETS
 
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
     from napari.layers import Layer
 
     from napari_trifocal.focus_jobs import Answer
-    from napari_trifocal.focus_session import FocusSession, Message
+    from napari_trifocal.focus_session import FocusSession
+    from napari_trifocal.message import Message
 
 FROM_FILE = "from a JSON file..."
 OPEN_FILTER = f"Head CT ({' '.join('*' + s for s in SUFFIXES)});;All files (*)"

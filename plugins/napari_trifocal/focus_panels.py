@@ -9,19 +9,18 @@ from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import (
     QComboBox,
     QDoubleSpinBox,
-    QFormLayout,
     QGridLayout,
     QHBoxLayout,
     QLabel,
     QPushButton,
     QSizePolicy,
-    QVBoxLayout,
     QWidget,
 )
 from superqt import QLabeledDoubleSlider
 from superqt.utils import signals_blocked
 
 from napari_trifocal.focus_placing import AXES, MOST_STANDOFF_MM, angles_of, direction_of
+from napari_trifocal.rows import form, row
 from trifocal.focus.pose import Pose
 
 if TYPE_CHECKING:
@@ -142,13 +141,13 @@ class PlacingPanel(QWidget):
             self.target_typed.emit(self.target.point(self._placing.target_mm))
 
     def _arrange(self) -> None:
-        form = _form(self)
-        form.addRow("axis", self.axis)
-        form.addRow("stand-off", self.standoff)
-        form.addRow("apex, mm", self.apex)
-        form.addRow("beam", _row(self.azimuth, self.elevation))
-        form.addRow("target, mm", self.target)
-        form.addRow("", _row(self.cursor, self.undo_button, self.redo_button))
+        rows = form(self)
+        rows.addRow("axis", self.axis)
+        rows.addRow("stand-off", self.standoff)
+        rows.addRow("apex, mm", self.apex)
+        rows.addRow("beam", row(self.azimuth, self.elevation))
+        rows.addRow("target, mm", self.target)
+        rows.addRow("", row(self.cursor, self.undo_button, self.redo_button))
 
 
 class ReadoutPanel(QWidget):
@@ -162,11 +161,11 @@ class ReadoutPanel(QWidget):
         grid.setContentsMargins(0, 0, 0, 0)
         grid.setColumnStretch(1, 1)
         self.values: dict[str, QLabel] = {}
-        for row, name in enumerate(self.ROWS):
+        for line, name in enumerate(self.ROWS):
             value = QLabel(NOTHING)
             value.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-            grid.addWidget(QLabel(name), row, 0)
-            grid.addWidget(value, row, 1)
+            grid.addWidget(QLabel(name), line, 0)
+            grid.addWidget(value, line, 1)
             self.values[name] = value
         self.values["focus"].setToolTip("Pressure-weighted centroid at -3 dB, world mm (R, A, S)")
         self.values["transmission"].setToolTip("Peak over the peak of the same bowl in water")
@@ -212,34 +211,3 @@ def _typed(field: QDoubleSpinBox, now: float) -> float:
     """The value of a field, or `now` where the field only shows that with fewer digits."""
     value = float(field.value())
     return now if abs(value - now) <= 0.51 * 10 ** -field.decimals() else value
-
-
-def _row(*widgets: QWidget) -> QWidget:
-    row = QWidget()
-    layout = QHBoxLayout(row)
-    layout.setContentsMargins(0, 0, 0, 0)
-    for widget in widgets:
-        layout.addWidget(widget)
-    return row
-
-
-def _form(parent: QWidget) -> QFormLayout:
-    form = QFormLayout(parent)
-    form.setContentsMargins(0, 0, 0, 0)
-    form.setVerticalSpacing(3)
-    form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
-    return form
-
-
-def column(parent: QWidget, *widgets: QWidget) -> QVBoxLayout:
-    """Put widgets below each other."""
-    layout = QVBoxLayout(parent)
-    layout.setContentsMargins(6, 6, 6, 6)
-    layout.setSpacing(3)
-    for widget in widgets:
-        layout.addWidget(widget)
-    return layout
-
-
-row = _row
-form = _form

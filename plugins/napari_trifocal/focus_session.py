@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from napari_trifocal.focus_choice import EngineChoice
 from napari_trifocal.focus_engines import EngineError
 from napari_trifocal.focus_jobs import Answer, Loaded, Order, Source
 from napari_trifocal.focus_placing import AXES, MOST_STANDOFF_MM, Axis, History, Placing
+from napari_trifocal.message import Message
 from napari_trifocal.worker import JobQueue, Post
 from trifocal.focus.placement import coupling_problem
 from trifocal.focus.transducer import PRESETS, Bowl, find_bowl
@@ -26,14 +27,6 @@ if TYPE_CHECKING:
     from trifocal.focus.head import Head
     from trifocal.focus.pose import Pose
     from trifocal.focus.predictor import FocusPrediction
-
-
-@dataclass(frozen=True)
-class Message:
-    """A sentence for the user."""
-
-    text: str
-    is_error: bool = False
 
 
 class FocusSession:

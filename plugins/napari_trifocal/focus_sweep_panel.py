@@ -19,8 +19,8 @@ from qtpy.QtWidgets import (
 )
 from superqt.utils import signals_blocked
 
-from napari_trifocal.focus_panels import form, row
 from napari_trifocal.focus_sweep_plot import Curves, SweepPlot
+from napari_trifocal.rows import form, row
 from trifocal.focus.sweep import MOST_STEPS, Sweep
 
 if TYPE_CHECKING:

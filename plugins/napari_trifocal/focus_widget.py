@@ -18,7 +18,7 @@ from napari_trifocal.focus_drag import FocusDrag
 from napari_trifocal.focus_form import FocusForm
 from napari_trifocal.focus_jobs import Source, command_line, save
 from napari_trifocal.focus_scene import VOLUMES, FocusScene
-from napari_trifocal.focus_session import FocusSession, Message
+from napari_trifocal.focus_session import FocusSession
 from napari_trifocal.focus_sweep import FocusSweep
 from napari_trifocal.focus_verify import CompareView
 from napari_trifocal.interface import Interface
@@ -271,6 +271,3 @@ class FocusWidget(QWidget):
         for part in (self.form.notice, area, self.form.footer):
             layout.addWidget(part)
         self.setMinimumWidth(self.form.minimumSizeHint().width() + 24)
-
-
-__all__ = ["FocusWidget", "Message"]
