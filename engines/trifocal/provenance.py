@@ -7,6 +7,7 @@ import hashlib
 import json
 import math
 import platform
+import subprocess
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -80,6 +81,18 @@ def write_record(path: Path | str, content: Mapping[str, Any]) -> Path:
     with atomic_file(path) as part:
         part.write_text(text + "\n", encoding="utf-8")
     return path
+
+
+def git_commit() -> str | None:
+    """Commit of the sources, where they lie in a git checkout."""
+    here = Path(__file__).parent
+    try:
+        done = subprocess.run(
+            ["git", "rev-parse", "HEAD"], cwd=here, capture_output=True, text=True, check=True, timeout=10
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()
 
 
 def jsonable(value: object) -> Any:

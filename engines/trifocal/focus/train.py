@@ -5,10 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import shlex
-import subprocess
 import sys
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -32,10 +30,12 @@ from trifocal.training import Fitted, Plan, best_weights, fit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     from torch import Tensor, nn
 
     from trifocal.predictor import Progress
+from trifocal.provenance import git_commit
 
 FIGURES = (
     "rel_l2",
@@ -225,7 +225,7 @@ def _card(split: Split, recipe: Recipe, fitted: Fitted, figures: dict[str, float
         },
         "command": f"trifocal {shlex.join(sys.argv[1:])}",
         "version": __version__,
-        "commit": _commit(),
+        "commit": git_commit(),
         "recipe": asdict(recipe),
         "run": {"epochs": round(fitted.epochs, 2), "steps": fitted.steps, "seconds": round(fitted.seconds)},
         "validation": {name: round(value, 4) for name, value in figures.items()},
@@ -233,15 +233,3 @@ def _card(split: Split, recipe: Recipe, fitted: Fitted, figures: dict[str, float
         "points per wavelength with one mapping from HU: errors of that model are not in these figures.",
         "licence": "BSD-3-Clause",
     }
-
-
-def _commit() -> str | None:
-    """Of the sources, where they lie in a git checkout."""
-    here = Path(__file__).parent
-    try:
-        done = subprocess.run(
-            ["git", "rev-parse", "HEAD"], cwd=here, capture_output=True, text=True, check=True, timeout=10
-        )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return done.stdout.strip()

@@ -1,125 +1,109 @@
-"""Training of the compact network: every task at once, real images and phantoms side by side."""
+"""Training of the compact networks: every task at once, real images and phantoms side by side."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import hashlib
+import shlex
+import sys
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass, field, replace
+from multiprocessing import get_context
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
-from trifocal import io
+from trifocal import RESEARCH_USE_ONLY, __version__, io
+from trifocal.checkpoint import Checkpoint, save
 from trifocal.cine import grey
-from trifocal.keypoints.augment import Augmentation, random_affines, spoil, warp
-from trifocal.keypoints.network import CANVAS, OUTLINED, Canvas, heat_channels
+from trifocal.keypoints.answer import combine
+from trifocal.keypoints.augment import Augmentation
+from trifocal.keypoints.classical import classical_ellipse
+from trifocal.keypoints.ellipse import ellipse_from_axes
+from trifocal.keypoints.examples import Example, standard_split
+from trifocal.keypoints.learned import Learned, config_record
+from trifocal.keypoints.network import CANVAS, CompactConfig, CompactNetwork
+from trifocal.keypoints.pictures import Pictures
+from trifocal.keypoints.review import ReviewFit, Signals
 from trifocal.keypoints.targets import losses
-from trifocal.keypoints.tasks import TASKS
+from trifocal.predictor import pick_device, silent
+from trifocal.provenance import git_commit
+from trifocal.training import Fitted, Plan, best_weights, fit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     from torch import Tensor, nn
 
-    from trifocal.keypoints.examples import Example
     from trifocal.predictor import Progress
 
-MOST = max(task.count for task in TASKS.values())
-
-
-class Pictures:
-    """All images of a training in memory, on the network's canvas.
-
-    Attributes:
-        images: (N, 224, 320) uint8.
-        points: (N, 22, 2) float64 network pixels, NaN where the task has fewer or a point is missing.
-        tasks: (N,) index of the task.
-        repeats: (N,) how often an epoch shows each.
-    """
-
-    def __init__(self, examples: Sequence[Example], progress: Progress, repeats: dict[str, int]) -> None:
-        self.images = torch.zeros(len(examples), *CANVAS, dtype=torch.uint8)
-        self.points = torch.full((len(examples), MOST, 2), torch.nan, dtype=torch.float64)
-        order = list(TASKS)
-        self.tasks = torch.tensor([order.index(e.task_id) for e in examples])
-        for i, example in enumerate(examples):
-            progress(i / len(examples), "reading the images")
-            frame = grey(io.read_cine(example.path).frames[0])
-            canvas = Canvas((frame.shape[1], frame.shape[0]))
-            placed = canvas.place(torch.from_numpy(frame.astype(np.float32)))
-            self.images[i] = placed.round().clamp(0, 255).to(torch.uint8)
-            affine = canvas.affine
-            points = torch.from_numpy(example.points) @ affine[:, :2].T + affine[:, 2]
-            self.points[i, : len(points)] = points
-        times = [repeats.get(e.source, 1) for e in examples]
-        self.shown = [i for i, n in enumerate(times) for _ in range(n)]
-
-    def __len__(self) -> int:
-        return len(self.shown)
-
-    def __getitem__(self, index: int) -> int:
-        """The image that this place in the epoch shows: the batch is made on the device, by `batch`."""
-        return self.shown[index]
-
-    def batch(self, chosen: Tensor, how: Augmentation | None) -> dict[str, Tensor]:
-        """Augment and place the targets; random numbers are torch's own.
-
-        Args:
-            chosen: (B,) indices of images.
-            how: None for the images as they are.
-
-        Returns:
-            "images" (B, 1, 224, 320), 0 to 1, and what `losses` takes.
-        """
-        images = self.images[chosen.cpu()].to(chosen.device)[:, None].float() / 255
-        points, tasks = self.points[chosen.cpu()], self.tasks[chosen.cpu()]
-        if how is not None:
-            affines = random_affines(len(chosen), how)
-            images = spoil(warp(images, affines.to(chosen.device)), how)
-            points = (affines[:, None, :, :2] @ points[..., None])[..., 0] + affines[:, None, :, 2]
-        parts = [_targets(row, points[row], list(TASKS)[int(tasks[row])]) for row in range(len(chosen))]
-        joined = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
-        floats = {n: v.float() if v.is_floating_point() else v for n, v in joined.items()}
-        return {"images": images, **{n: v.to(chosen.device) for n, v in floats.items()}}
-
-
-def _targets(row: int, points: Tensor, task_id: str) -> dict[str, Tensor]:
-    """Targets of one image: `points` (22, 2) network pixels."""
-    task = TASKS[task_id]
-    own = points[: task.count].clone()
-    halves = torch.stack([own[:2].diff(dim=0)[0], own[-2:].diff(dim=0)[0]], -1) / 2  # (2, 2) columns
-    whole = task.ellipse and bool(torch.isfinite(own).all())
-    ellipse = torch.cat([own.mean(0)[:, None], halves], -1)[None]
-    if whole and task_id == "HC":  # short and long axis of the ellipse as it is now
-        directions, lengths, _ = torch.linalg.svd(halves)
-        axes = directions * lengths
-        signs = torch.tensor([[-1.0, 1.0]], dtype=own.dtype).T
-        own = torch.cat([own.mean(0) + signs * axes[:, 1], own.mean(0) + signs * axes[:, 0]])
-    own = torch.from_numpy(task.canonical(own.numpy()))
-    limits = torch.tensor([CANVAS[1] - 0.5, CANVAS[0] - 0.5])
-    kept = ((own > -0.5) & (own < limits)).all(-1)  # NaN is not kept
-    count = int(kept.sum())
-    channels = torch.arange(heat_channels(task_id).start, heat_channels(task_id).stop)
-    return {
-        "points": own[kept],
-        "channels": channels[kept],
-        "rows": torch.full((count,), row),
-        "ellipses": ellipse[: int(whole)],
-        "ellipse_rows": torch.full((int(whole),), row),
-        "ellipse_channels": torch.full((int(whole),), OUTLINED.index(task_id) if whole else 0),
-    }
+SYNTHETIC = "synthetic"
 
 
 @dataclass(frozen=True)
 class CompactRecipe:
-    """How the compact network is trained.
+    """How the compact networks are trained.
 
     Attributes:
+        plan: Of each member; member i has the seed plan.seed + i.
+        network: Size of each member.
+        members: How many networks answer together. On a CPU they are trained side by side, a process each.
         augmentation: What is done to each image.
-        repeats: How often an epoch shows an image of a source; real ones are few.
+        real_repeats: How often an epoch shows each real image: they are few.
+        validation_images: Most per task that validate within a run.
     """
 
+    plan: Plan
+    network: CompactConfig = field(default_factory=CompactConfig)
+    members: int = 2
     augmentation: Augmentation = field(default_factory=Augmentation)
-    repeats: dict[str, int] = field(default_factory=lambda: {"hc18": 8})
+    real_repeats: int = 8
+    validation_images: int = 80
+
+
+def train_compact(
+    examples: Sequence[Example],
+    out: Path,
+    recipe: CompactRecipe,
+    *,
+    device: str = "auto",
+    progress: Progress = silent,
+) -> tuple[list[Fitted], Checkpoint]:
+    """Train the members, fit the review on patients held back, write `keypoints.safetensors`.
+
+    Each member's run is in out/member-N: start again to go on.
+
+    Raises:
+        ValueError: If there is nothing to learn from or to validate with, or `out` holds another run.
+        Cancelled: Or KeyboardInterrupt; the runs go on from there.
+        OSError: If the disk is full.
+    """
+    learn, validate, _ = standard_split(examples)
+    if not learn or not validate:
+        msg = f"there must be images to learn from and to validate with, got {len(learn)} and {len(validate)}"
+        raise ValueError(msg)
+    where = pick_device(device).type
+    jobs = [(learn, validate, out / f"member-{i}", _member(recipe, i), where) for i in range(recipe.members)]
+    if where == "cpu" and recipe.members > 1:
+        with ProcessPoolExecutor(recipe.members, mp_context=get_context("spawn")) as pool:
+            rest = [pool.submit(_train_member, *job) for job in jobs[1:]]
+            fits = [_train_member(*jobs[0], progress=progress), *(one.result() for one in rest)]
+    else:
+        fits = [_train_member(*job, progress=progress) for job in jobs]
+    members = []
+    for _, _, folder, _, _ in jobs:
+        network = CompactNetwork(recipe.network)
+        network.load_state_dict(best_weights(folder))
+        members.append(network.eval())
+    real = sorted({e.task_id for e in learn if e.source != SYNTHETIC})
+    learned = Learned(members, tuple(real))
+    reviews, figures = judge_members(learned, validate, progress)
+    learned = replace(learned, review=reviews)
+    weights = torch.nn.ModuleList(members).state_dict()
+    card = _card(learn, validate, recipe, fits, figures)
+    config = config_record(recipe.network, learned)
+    return fits, save(out / "keypoints.safetensors", weights, engine="keypoints", config=config, card=card)
 
 
 def compact_loss(pictures: Pictures, how: Augmentation) -> Callable[[nn.Module, Any], dict[str, Tensor]]:
@@ -127,8 +111,129 @@ def compact_loss(pictures: Pictures, how: Augmentation) -> Callable[[nn.Module, 
 
     def loss(model: nn.Module, chosen: Tensor) -> dict[str, Tensor]:
         batch = pictures.batch(chosen, how)
-        images = batch.pop("images").to(memory_format=torch.channels_last)
-        heat, outline = model(images)
+        heat, outline = model(batch.pop("images"))
         return losses(heat, outline, **batch)
 
     return loss
+
+
+def judge_members(
+    learned: Learned, examples: Sequence[Example], progress: Progress = silent
+) -> tuple[dict[str, ReviewFit], dict[str, dict[str, float]]]:
+    """Errors on images that were held back, by the same steps as the predictor's, and the fit of the review.
+
+    Returns:
+        By task: the fit, and mean and median of the radial error in pixels of the canvas and, where a pixel's
+        size is known, in mm (for HC also the absolute error of the circumference).
+    """
+    fits, figures = {}, {}
+    for task_id in dict.fromkeys(e.task_id for e in examples):
+        own = [e for e in examples if e.task_id == task_id]
+        signals, errors, rows = [], [], []
+        for i, example in enumerate(own):
+            progress(i / len(own), f"validating {task_id}")
+            frame = grey(io.read_cine(example.path).frames[0])
+            maps = learned.maps(frame, example.task, tta=False)
+            answer = combine(maps, example.task)
+            other = classical_ellipse(frame) if task_id == "HC" and len(learned.members) > 1 else None
+            error = _radial(example, answer.points)
+            row = {"mre_network_px": error * maps.canvas.scale}
+            if example.mm_per_px is not None:
+                row["mre_mm"] = error * example.mm_per_px
+            if example.task.ellipse and answer.ellipse is not None:
+                found = ellipse_from_axes(answer.points).perimeter
+                error = abs(found - ellipse_from_axes(example.points).perimeter)
+                row["perimeter_mm"] = error * (example.mm_per_px or np.nan)
+            signals.append(Signals.of(answer, example.task, frame.shape, other))
+            errors.append(error)
+            rows.append(row)
+        fits[task_id] = ReviewFit.fit(signals, errors)
+        names = sorted({name for row in rows for name in row})
+        columns = {name: np.array([row.get(name, np.nan) for row in rows]) for name in names}
+        figures[task_id] = {"images": float(len(own))}
+        for name, column in columns.items():
+            figures[task_id] |= {
+                f"{name}_mean": float(np.nanmean(column)),
+                f"{name}_median": float(np.nanmedian(column)),
+            }
+    return fits, figures
+
+
+def _radial(example: Example, points: np.ndarray[Any, np.dtype[np.float64]]) -> float:
+    """Mean distance of the points, ends of pairs matched, in pixels of the frame."""
+    matched = example.task.matched(points, example.points)
+    return float(np.nanmean(np.linalg.norm(matched - example.points, axis=-1)))
+
+
+def _member(recipe: CompactRecipe, index: int) -> CompactRecipe:
+    return replace(recipe, plan=replace(recipe.plan, seed=recipe.plan.seed + index))
+
+
+def _train_member(
+    learn: Sequence[Example],
+    validate: Sequence[Example],
+    out: Path,
+    recipe: CompactRecipe,
+    device: str,
+    progress: Progress = silent,
+) -> Fitted:
+    """One member, in its own process or in this one."""
+    if device == "cpu" and recipe.members > 1:
+        torch.set_num_threads(max(1, torch.get_num_threads() // recipe.members))
+    repeats = {e.source: recipe.real_repeats for e in learn if e.source != SYNTHETIC}
+    pictures = Pictures(learn, progress, repeats)
+    torch.manual_seed(recipe.plan.seed)
+    network = CompactNetwork(recipe.network)
+    chosen = _some_of_each(validate, recipe.validation_images)
+
+    def judge(model: nn.Module) -> dict[str, float]:
+        assert isinstance(model, CompactNetwork)
+        _, figures = judge_members(Learned([model]), chosen)
+        rows = {f"{t}_{n}": f[n] for t, f in figures.items() for n in f if n.endswith("_mean")}
+        # relative to the canvas for all tasks alike; the head's circumference counts beside its points
+        score = sum(f["mre_network_px_mean"] for f in figures.values())
+        return {"score": score + figures.get("HC", {}).get("perimeter_mm_mean", 0.0), **rows}
+
+    loss = compact_loss(pictures, recipe.augmentation)
+    return fit(network, pictures, loss, recipe.plan, out, validate=judge, device=device, progress=progress)
+
+
+def _some_of_each(examples: Sequence[Example], most: int) -> list[Example]:
+    tasks = dict.fromkeys(e.task_id for e in examples)
+    real_first = sorted(examples, key=lambda e: e.source == SYNTHETIC)
+    return [e for task in tasks for e in [x for x in real_first if x.task_id == task][:most]]
+
+
+def _card(
+    learn: Sequence[Example],
+    validate: Sequence[Example],
+    recipe: CompactRecipe,
+    fits: Sequence[Fitted],
+    figures: dict[str, dict[str, float]],
+) -> dict[str, Any]:
+    count = {
+        f"{task}, {source}": sum(e.task_id == task and e.source == source for e in learn)
+        for task, source in sorted({(e.task_id, e.source) for e in learn})
+    }
+    names = "".join(sorted(f"{e.source}/{e.path.name}" for e in learn))
+    return {
+        "notice": RESEARCH_USE_ONLY,
+        "what": f"{recipe.members} convolutional heat-map networks that answer together, for nine biometry tasks",
+        "data": {
+            "images": count,
+            "validation_images": len(validate),
+            "real": "HC18, van den Heuvel et al. 2018, doi 10.5281/zenodo.1327317, CC BY 4.0, halved in size",
+            "synthetic": "trifocal simulate keypoints",
+            "sha256_of_names": hashlib.sha256(names.encode()).hexdigest(),
+        },
+        "command": f"trifocal {shlex.join(sys.argv[1:])}",
+        "version": __version__,
+        "commit": git_commit(),
+        "recipe": asdict(recipe),
+        "canvas": list(CANVAS),
+        "runs": [{"epochs": round(f.epochs, 2), "steps": f.steps, "seconds": round(f.seconds)} for f in fits],
+        "validation": {t: {n: round(v, 3) for n, v in f.items()} for t, f in figures.items()},
+        "limits": "Only HC has learned from real images; the other eight tasks from synthetic ones alone, and"
+        " have not been tested on real ones. Not for diagnosis, not for measurements that decide on care.",
+        "licence": "BSD-3-Clause; learned in part from HC18 (CC BY 4.0)",
+    }

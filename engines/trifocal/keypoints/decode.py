@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from trifocal.keypoints.augment import inverse
 from trifocal.keypoints.ellipse import Ellipse, ellipse_of_mask
-from trifocal.keypoints.network import STRIDE
+from trifocal.keypoints.network import CANVAS, STRIDE, Canvas
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -73,9 +73,23 @@ def decode_outline(inside: NDArray[np.float32], affine: Tensor) -> Ellipse | Non
 
 
 def ellipse_from_conjugate(ends: NDArray[np.float64]) -> Ellipse:
-    """The ellipse of which (4, 2) points are the ends of two conjugate diameters, as an affine leaves axes."""
+    """The ellipse whose conjugate diameters end in (4, 2) points: what an affine makes of axes."""
     x, y = ends.mean(axis=0)
     halves = np.stack([ends[1] - ends[0], ends[3] - ends[2]], axis=1) / 2
     directions, lengths, _ = np.linalg.svd(halves)
     angle = float(np.rad2deg(np.arctan2(directions[1, 0], directions[0, 0])) % 180.0)
     return Ellipse((float(x), float(y)), (float(lengths[0]), float(lengths[1])), angle % 180.0)
+
+
+def frame_heat(heat: Tensor, canvas: Canvas) -> NDArray[np.float32]:
+    """Heat maps for the eye: (K, h, w) probabilities -> (rows, columns) of the frame, 0 to 1.
+
+    Each map is scaled to its own peak; where they overlap the highest counts.
+    """
+    scaled = (heat / heat.amax((1, 2), keepdim=True).clamp_min(1e-9)).amax(0)
+    full = functional.interpolate(scaled[None, None], CANVAS, mode="bilinear")[0, 0]
+    rows, columns = canvas.shape
+    left, top = (CANVAS[1] - columns) // 2, (CANVAS[0] - rows) // 2
+    inner = full[top : top + rows, left : left + columns]
+    size = (canvas.size[1], canvas.size[0])
+    return functional.interpolate(inner[None, None], size, mode="bilinear")[0, 0].numpy()

@@ -79,3 +79,24 @@ def split_by_patient(
         part = next((i for i in range(last) if place < sum(fractions[: i + 1])), last)
         parts[part].append(example)
     return parts
+
+
+SPLITS = {"synthetic": (0.94, 0.06, 0.0), "pseudo": (1.0, 0.0, 0.0)}
+"""Fractions to learn from, to validate with and to test on, by source: phantoms to test on are made anew."""
+
+REAL_SPLIT = (0.75, 0.10, 0.15)
+"""The same for every source of real images."""
+
+
+def standard_split(examples: Sequence[Example]) -> tuple[list[Example], list[Example], list[Example]]:
+    """Divide examples as the bundled weights were: those to learn from, to validate with, to test on.
+
+    Images of the third part are never seen in training; `trifocal evaluate keypoints --part test` finds them
+    again by the hash of the patient.
+    """
+    parts: tuple[list[Example], list[Example], list[Example]] = ([], [], [])
+    for source in sorted({e.source for e in examples}):
+        own = [e for e in examples if e.source == source]
+        for part, more in zip(parts, split_by_patient(own, SPLITS.get(source, REAL_SPLIT)), strict=True):
+            part += more
+    return parts

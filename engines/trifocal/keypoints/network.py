@@ -1,4 +1,4 @@
-"""The compact network of the keypoints engine: one grey image in, heat maps and outlines of all nine tasks out."""
+"""The compact network of the keypoints engine: a grey image in; heat maps and outlines of all tasks out."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class Residual(nn.Module):
 
 
 class CompactNetwork(nn.Module):
-    """A residual encoder, and a decoder that adds the levels up again (a feature pyramid, Lin et al. 2017)."""
+    """A residual encoder, and a decoder that adds the levels up again (feature pyramid, Lin et al. 2017)."""
 
     def __init__(self, config: CompactConfig) -> None:
         super().__init__()
@@ -99,7 +99,8 @@ class CompactNetwork(nn.Module):
             (B, 60, H / 4, W / 4) heat maps of all tasks (a softmax over each gives where its point is), and
             (B, 2, H / 4, W / 4) insides of the outlines (a sigmoid gives the probability).
         """
-        x = self.stem((x - 0.2) / 0.2)
+        # channels last is the layout that convolutions are fast in
+        x = self.stem((x - 0.2) / 0.2).contiguous(memory_format=torch.channels_last)
         levels = []
         for down in self.down:
             x = down(x)

@@ -2,15 +2,30 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+import time
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+
+from trifocal.cine import grey
+from trifocal.keypoints.answer import combine
+from trifocal.keypoints.classical import classical_ellipse
+from trifocal.keypoints.decode import frame_heat
+from trifocal.keypoints.learned import BUNDLED, Learned
+from trifocal.keypoints.review import Signals, review
+from trifocal.predictor import Progress, pick_device, silent
 
 if TYPE_CHECKING:
-    import numpy as np
+    from pathlib import Path
+
+    import torch
     from numpy.typing import NDArray
 
     from trifocal.keypoints.ellipse import Ellipse
     from trifocal.keypoints.tasks import Task
+
+CLASSICAL = "classical"
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,3 +78,85 @@ class KeypointsPrediction:
     device: str = "cpu"
     seconds: float = 0.0
     warnings: tuple[str, ...] = ()
+
+
+class KeypointsPredictor:
+    """Finds the points of a task, by the bundled networks or, for the head, without any weights.
+
+    Attributes:
+        learned: The networks; None for the classical ellipse.
+        device: Where it computes.
+    """
+
+    def __init__(self, learned: Learned | None, device: torch.device) -> None:
+        self.learned = learned
+        self.device = device
+
+    @classmethod
+    def load(cls, checkpoint: Path | str = BUNDLED, *, device: str = "auto") -> Self:
+        """Make the predictor from a checkpoint, the name of a bundled model, or "classical".
+
+        Raises:
+            CheckpointError: If the weights cannot be used.
+            ValueError: If the device does not exist.
+        """
+        where = pick_device(device)
+        return cls(None if checkpoint == CLASSICAL else Learned.load(checkpoint, where), where)
+
+    def predict(self, inputs: KeypointsInput, /, *, progress: Progress = silent) -> KeypointsPrediction:
+        """Find the points on one frame.
+
+        Raises:
+            ValueError: If the classical ellipse is asked for a task other than HC.
+            Cancelled: By `progress`.
+        """
+        began = time.perf_counter()
+        progress(0.0, inputs.task.title)
+        frame = grey(inputs.frame)
+        found = self._classical(frame, inputs) if self.learned is None else self._network(frame, inputs)
+        progress(1.0, inputs.task.title)
+        return replace(found, device=self.device.type, seconds=time.perf_counter() - began)
+
+    def _network(self, frame: NDArray[np.uint8], inputs: KeypointsInput) -> KeypointsPrediction:
+        assert self.learned is not None
+        task = inputs.task
+        maps = self.learned.maps(frame, task, tta=inputs.tta)
+        answer = combine(maps, task)
+        other = classical_ellipse(frame) if task.id == "HC" else None
+        signals = Signals.of(answer, task, frame.shape, other)
+        level, hints = review(signals, self.learned.review.get(task.id), inputs.mm_per_px)
+        warnings = []
+        if task.id not in self.learned.real:
+            warnings.append(f"for {task.id} the network was trained on synthetic images only")
+        if task.ellipse and answer.ellipse is None:
+            warnings.append("no outline was found: the points are those of the heat maps alone")
+        return KeypointsPrediction(
+            task=task,
+            points=answer.points,
+            scores=answer.scores,
+            spread_px=np.linalg.norm(answer.views - answer.points, axis=-1).mean(0),
+            review=level,
+            hints=hints,
+            ellipse=answer.ellipse,
+            heat=frame_heat(maps.heat.mean(0), maps.canvas),
+            weights_sha256=self.learned.sha256,
+            warnings=tuple(warnings),
+        )
+
+    def _classical(self, frame: NDArray[np.uint8], inputs: KeypointsInput) -> KeypointsPrediction:
+        if inputs.task.id != "HC":
+            msg = f"the classical ellipse knows the task HC only, got {inputs.task.id}: use the network"
+            raise ValueError(msg)
+        found = classical_ellipse(frame)
+        points = np.full((4, 2), np.nan) if found is None else found.ellipse.axis_ends()
+        nothing = ("the classical ellipse found no head: place the points by hand",)
+        return KeypointsPrediction(
+            task=inputs.task,
+            points=inputs.task.canonical(points),
+            scores=np.full(4, np.nan if found is None else found.score),
+            spread_px=np.full(4, np.nan),
+            review=1.0 if found is None else float(np.clip(1 - found.score, 0, 1)),
+            ellipse=None if found is None else found.ellipse,
+            engine=CLASSICAL,
+            warnings=nothing if found is None else (),
+        )
