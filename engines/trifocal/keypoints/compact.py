@@ -117,6 +117,28 @@ def compact_loss(pictures: Pictures, how: Augmentation) -> Callable[[nn.Module, 
     return loss
 
 
+@torch.no_grad()
+def settle_norms(network: CompactNetwork, pictures: Pictures, images: int = 640) -> None:
+    """Take the means and variances of the batch norms from images as they are, without augmentation.
+
+    Those of the training steps belong to spoiled images and to weights that the average has left behind: with
+    them outlines come out some millimetres too large or too small (measured: HC error 3.7 instead of 1.9 mm).
+    """
+    norms = [m for m in network.modules() if isinstance(m, torch.nn.BatchNorm2d)]
+    momenta = [norm.momentum for norm in norms]
+    device = next(network.parameters()).device
+    chosen = torch.randperm(len(pictures), generator=torch.Generator().manual_seed(0))[:images]
+    network.train()
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # a plain mean over the batches
+    for batch in chosen.split(16):
+        network(pictures.view(torch.tensor([pictures[int(i)] for i in batch]), device))
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+    network.eval()
+
+
 def judge_members(
     learned: Learned, examples: Sequence[Example], progress: Progress = silent
 ) -> tuple[dict[str, ReviewFit], dict[str, dict[str, float]]]:
@@ -188,6 +210,7 @@ def _train_member(
 
     def judge(model: nn.Module) -> dict[str, float]:
         assert isinstance(model, CompactNetwork)
+        settle_norms(model, pictures)
         _, figures = judge_members(Learned([model]), chosen)
         rows = {f"{t}_{n}": f[n] for t, f in figures.items() for n in f if n.endswith("_mean")}
         # relative to the canvas for all tasks alike; the head's circumference counts beside its points
@@ -195,6 +218,7 @@ def _train_member(
         return {"score": score + figures.get("HC", {}).get("perimeter_mm_mean", 0.0), **rows}
 
     loss = compact_loss(pictures, recipe.augmentation)
+    # `judge` settles the norms of the weights that are kept
     return fit(network, pictures, loss, recipe.plan, out, validate=judge, device=device, progress=progress)
 
 
@@ -218,7 +242,7 @@ def _card(
     names = "".join(sorted(f"{e.source}/{e.path.name}" for e in learn))
     return {
         "notice": RESEARCH_USE_ONLY,
-        "what": f"{recipe.members} convolutional heat-map networks that answer together, for nine biometry tasks",
+        "what": f"{recipe.members} convolutional heat-map networks that answer together, nine biometry tasks",
         "data": {
             "images": count,
             "validation_images": len(validate),

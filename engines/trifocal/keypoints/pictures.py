@@ -58,6 +58,10 @@ class Pictures:
         """The image that this place in the epoch shows: the batch is made on the device, by `batch`."""
         return self.shown[index]
 
+    def view(self, chosen: Tensor, device: torch.device) -> Tensor:
+        """Images (B, 1, 224, 320) by index (B,), 0 to 1, as they are."""
+        return self.images[chosen.cpu()].to(device)[:, None].float() / 255
+
     def batch(self, chosen: Tensor, how: Augmentation | None) -> dict[str, Tensor]:
         """Augment and place the targets; random numbers are torch's own.
 
@@ -68,7 +72,7 @@ class Pictures:
         Returns:
             "images" (B, 1, 224, 320), 0 to 1, and what `losses` takes.
         """
-        images = self.images[chosen.cpu()].to(chosen.device)[:, None].float() / 255
+        images = self.view(chosen, chosen.device)
         points, tasks = self.points[chosen.cpu()], self.tasks[chosen.cpu()]
         if how is not None:
             affines = random_affines(len(chosen), how)
