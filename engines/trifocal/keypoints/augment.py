@@ -30,15 +30,15 @@ class Augmentation:
         noise: Highest standard deviation of multiplied noise.
     """
 
-    turn: float = 25.0
-    scale: float = 0.25
-    aspect: float = 0.12
+    turn: float = 20.0
+    scale: float = 0.22
+    aspect: float = 0.10
     shift: float = 0.10
     mirror: float = 0.5
-    gain: float = 0.45
-    shadow: float = 0.3
-    blur: float = 0.3
-    noise: float = 0.25
+    gain: float = 0.35
+    shadow: float = 0.2
+    blur: float = 0.25
+    noise: float = 0.2
 
 
 def random_affines(count: int, how: Augmentation) -> Tensor:
