@@ -20,6 +20,10 @@ COMMANDS = {
         "trifocal.cli.simulate:SimulateFocus",
         "the same by the solver, or a data set of many",
     ),
+    "simulate keypoints": (
+        "trifocal.cli.simulate_keypoints:SimulateKeypoints",
+        "synthetic ultrasound images with landmarks",
+    ),
     "sweep focus": ("trifocal.cli.sweep:SweepFocus", "how the focus moves as the bowl goes round the head"),
     "train focus": ("trifocal.cli.train:TrainFocus", "the network of the focus engine, on simulated cases"),
     "evaluate focus": (

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image as Picture
 from PIL import ImageDraw
-from scipy.ndimage import gaussian_filter, zoom
+from scipy.ndimage import gaussian_filter
 
+from trifocal.keypoints.phantom_kernels import raise_to_capsules
 from trifocal.keypoints.phantom_scene import Scene
 
 if TYPE_CHECKING:
@@ -109,10 +110,10 @@ class Canvas:
         line = np.asarray(points, float)
         half = np.broadcast_to(np.asarray(width_mm, float) / 2, len(line))
         height = np.broadcast_to(np.asarray(value, float), len(line))
+        order = np.append(np.arange(len(line)), 0) if closed else np.arange(len(line))
         mask = np.zeros(self.scatter.shape, np.float32)
-        for i in range(len(line) - (not closed)):
-            j = (i + 1) % len(line)
-            self._segment(mask, line[[i, j]], half[[i, j]], height[[i, j]], edge_mm)
+        corner = np.array([self.x[0], self.y[0]], float)
+        raise_to_capsules(mask, corner, self.step_mm, line[order], half[order], height[order], edge_mm)
         return mask
 
     def fill(
@@ -164,8 +165,8 @@ class Canvas:
         noise = gaussian_filter(self.rng.standard_normal(shape, dtype=np.float32), 1.0)
         noise /= max(float(noise.std()), 1e-6)
         rows, columns = self.scatter.shape
-        factors = (rows + 1) / shape[0], (columns + 1) / shape[1]
-        return np.asarray(zoom(noise, factors, order=1)[:rows, :columns], np.float32)
+        fine = Picture.fromarray(noise).resize((columns, rows), Picture.Resampling.BILINEAR)
+        return np.asarray(fine, np.float32)
 
     def scene(
         self, points_mm: ArrayLike, *, ellipse_mm: Ellipse | None = None,
@@ -183,25 +184,6 @@ class Canvas:
             ellipse_mm=ellipse_mm,
             focus_mm=focus_mm,
         )
-
-    def _segment(
-        self, mask: NDArray[np.float32], ends: NDArray[np.float64], half: NDArray[np.float64],
-        height: NDArray[np.float64], edge_mm: float,
-    ) -> None:  # fmt: skip
-        """Raise the mask to a capsule between two ends (2, 2) of half widths (2,) and heights (2,)."""
-        reach = half.max() + edge_mm
-        rows, columns = self._slices(ends.min(axis=0) - reach, ends.max(axis=0) + reach)
-        dx = self.x[None, columns] - np.float32(ends[0, 0])
-        dy = self.y[rows, None] - np.float32(ends[0, 1])
-        if dx.size == 0 or dy.size == 0:
-            return
-        ux, uy = (float(c) for c in ends[1] - ends[0])
-        t = np.clip((dx * np.float32(ux) + dy * np.float32(uy)) / np.float32(ux**2 + uy**2 + 1e-9), 0, 1)
-        distance = np.hypot(dx - t * np.float32(ux), dy - t * np.float32(uy))
-        radius = np.float32(half[0]) + t * np.float32(half[1] - half[0])
-        value = np.float32(height[0]) + t * np.float32(height[1] - height[0])
-        value = value * np.clip(np.float32(0.5) + (radius - distance) / np.float32(edge_mm), 0, 1)
-        np.maximum(mask[rows, columns], value, out=mask[rows, columns])
 
     def _box(self, center: tuple[float, float], reach: float) -> tuple[slice, slice]:
         return self._slices(np.array(center) - reach, np.array(center) + reach)

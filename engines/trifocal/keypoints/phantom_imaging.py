@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import fft
-from scipy.ndimage import gaussian_filter, gaussian_filter1d, map_coordinates
+from scipy.ndimage import gaussian_filter, gaussian_filter1d
+
+from trifocal.keypoints.phantom_kernels import bilinear
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -114,13 +116,14 @@ def bmode(
     if machine.compounding > 0:
         even = gaussian_filter(decibel, (1.6 * beams.pulse, 1.2 * float(np.median(beams.lobe))), truncate=2.0)
         decibel += np.float32(0.6 * machine.compounding) * (even - decibel)
-    grey = np.clip((decibel - machine.white_db) / machine.dynamic_range_db + 1, 0, 1) ** machine.gamma
+    level = np.clip((decibel - machine.white_db) / machine.dynamic_range_db + 1, 0, 1)
+    grey = np.asarray(level**machine.gamma, np.float32)
     grid = view.grid_mm()
     beam, depth = scene.probe.beam_depth(grid)
     inside = (np.abs(beam) <= 1) & (depth >= 0) & (depth <= scene.probe.depth_mm)
     rows = (depth - beams.depth[0]) / (beams.depth[1] - beams.depth[0])
     columns = (beam - beams.beam[0]) / (beams.beam[1] - beams.beam[0])
-    picture = map_coordinates(grey, (rows, columns), order=1, mode="nearest")
+    picture = bilinear(grey, rows.astype(np.float32), columns.astype(np.float32))
     if machine.smoothing_px > 0.2:
         picture = gaussian_filter(picture, machine.smoothing_px, truncate=2.5)
     shown = np.where(inside, np.clip(picture, 0, 1) * 255, 0)
@@ -130,10 +133,9 @@ def bmode(
 def _along_beams(scene: Scene, beams: Beams) -> tuple[NDArray[np.float32], ...]:
     """The scene's maps at the polar grid: three of (depths, beams)."""
     points = scene.probe.position(beams.beam[None, :], beams.depth[:, None])
-    columns = (points[..., 0] - scene.origin_mm[0]) / scene.step_mm
-    rows = (points[..., 1] - scene.origin_mm[1]) / scene.step_mm
-    maps = (scene.scatter, scene.echo, scene.loss)
-    return tuple(map_coordinates(m, (rows, columns), order=1, mode="nearest") for m in maps)
+    places = ((points - np.array(scene.origin_mm)) / scene.step_mm).astype(np.float32)
+    columns, rows = np.ascontiguousarray(places[..., 0]), np.ascontiguousarray(places[..., 1])
+    return tuple(bilinear(m, rows, columns) for m in (scene.scatter, scene.echo, scene.loss))
 
 
 def _gain(

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 WORDS = (
     "OB", "GYN", "Gen", "Res", "C5-1", "C1-5", "RAB6", "S5-1", "P21", "E8C", "28Hz", "MI 1.1", "TIS 0.2",
     "TIB 0.4", "Gn 60", "DR 66", "FR 31", "2D", "HGen", "Pwr 100", "16.4cm", "9.0cm", "P Low", "Har-mid",
-    "S/A 3/2",    "Adult Echo", "Fetal", "2TRIM", "3TRIM", "THI", "CHI", "Frq Mid", "C 61", "56%", "P", "GA=22w3d", "LMP",
+    "S/A 3/2", "Adult Echo", "Fetal", "2TRIM", "3TRIM", "THI", "CHI", "Frq Mid", "C 61", "56%", "P",
+    "GA=22w3d", "LMP",
 )  # fmt: skip
 CALIPERS_SHARE = 0.22
 ON_LANDMARKS_SHARE = 0.3  # of the calipers: the others lie elsewhere, so that they give nothing away
