@@ -20,7 +20,7 @@ from trifocal.keypoints.answer import combine
 from trifocal.keypoints.augment import Augmentation
 from trifocal.keypoints.classical import classical_ellipse
 from trifocal.keypoints.ellipse import ellipse_from_axes
-from trifocal.keypoints.examples import Example, standard_split
+from trifocal.keypoints.examples import Example, standard_split, synthetic_seeds
 from trifocal.keypoints.learned import Learned, config_record
 from trifocal.keypoints.network import CANVAS, CompactConfig, CompactNetwork
 from trifocal.keypoints.pictures import Pictures
@@ -240,6 +240,7 @@ def _card(
         for task, source in sorted({(e.task_id, e.source) for e in learn})
     }
     names = "".join(sorted(f"{e.source}/{e.path.name}" for e in learn))
+    seeds = synthetic_seeds([*learn, *validate])
     return {
         "notice": RESEARCH_USE_ONLY,
         "what": f"{recipe.members} convolutional heat-map networks that answer together, nine biometry tasks",
@@ -248,6 +249,7 @@ def _card(
             "validation_images": len(validate),
             "real": "HC18, van den Heuvel et al. 2018, doi 10.5281/zenodo.1327317, CC BY 4.0, halved in size",
             "synthetic": "trifocal simulate keypoints",
+            "synthetic_seeds": [seeds[0], seeds[-1]] if seeds else [],
             "sha256_of_names": hashlib.sha256(names.encode()).hexdigest(),
         },
         "command": f"trifocal {shlex.join(sys.argv[1:])}",

@@ -81,6 +81,12 @@ def split_by_patient(
     return parts
 
 
+def synthetic_seeds(examples: Sequence[Example]) -> list[int]:
+    """Seeds of the synthetic images among them, ascending: their patients are called synthetic-SEED."""
+    found = {e.patient.removeprefix("synthetic-") for e in examples if e.source == "synthetic"}
+    return sorted(int(seed) for seed in found if seed.isdecimal())
+
+
 SPLITS = {"synthetic": (0.94, 0.06, 0.0), "pseudo": (1.0, 0.0, 0.0)}
 """Fractions to learn from, to validate with and to test on, by source: phantoms to test on are made anew."""
 
