@@ -156,14 +156,16 @@ class _Drawing:
         side = self.lv_outside[:44]
         hinge = self.length - h.offset
         apex = max(hinge - h.rv[0] * (1 - 0.9 * (1 - self.length / h.lv[0])), 0.06 * self.length)
-        side = side[(side[:, 1] <= hinge) & (side[:, 1] >= apex)]
+        down = np.linspace(hinge, apex, 40)
+        side = np.stack([np.interp(down, side[::-1, 1], side[::-1, 0]), down], axis=1)
         top, low = side[-1], side[0]
         basal = h.rv[1] * self.narrow
         rise = low[1] - top[1]
         middle = np.interp(top[1] + 0.42 * rise, side[::-1, 1], side[::-1, 0])
+        blunt = 0.12 * basal + 0.45 * (top[0] - side[:, 0].min())  # so that its axis stays off the septum
         knots = [
             top,
-            top + [-0.13 * basal, 0.02 * rise],
+            top + [-blunt, -0.01 * rise],
             [middle - (0.62 + 0.05 * z[4]) * basal, top[1] + (0.4 + 0.02 * z[5]) * rise],
             [low[0] - (0.97 + 0.02 * z[4]) * basal, top[1] + 0.74 * rise],
             low + [-(0.82 + 0.03 * z[5]) * basal, 1.5 * z[6] + 0.25 * h.offset],
@@ -219,13 +221,11 @@ class _Drawing:
         free = np.concatenate([self.rv_free, beside(self.rv_free, h.free_wall * self.thicker)[::-1]])
         crux = np.array([self.rv_septum[0], self.lv_outside[0], self.lv[0], self.la[10], self.ra[10]])
         groove = np.array([self.lv[-1], outside[-1], outside[-1] + [3, 8], self.la[-12]])
-        beds = [
-            np.concatenate([roof, beside(roof, 12 * np.hanning(len(roof)) + 2)[::-1]])
-            for roof in (self.la[24:62], beside(self.ra[24:62][::-1], 0.0))
-        ]
+        roof = np.array([self.ra[60], self.ra[42], self.ra[26], self.la[26], self.la[42], self.la[60]])
+        bed = curve(roof + np.array([[-3, 2], [-3, 9], [0, 12], [0, 12], [4, 9], [4, 2]]), 40)
         veins = [Tissue(_vein(self.la[i], self.la.mean(axis=0), 0.2 * h.la[1]), BLOOD) for i in (34, 52)]
         return (
-            *(Tissue(bed, FAT) for bed in beds),
+            Tissue(bed, FAT),
             Tissue(outside, MYOCARDIUM),
             Tissue(free, MYOCARDIUM),
             Tissue(crux, FAT),

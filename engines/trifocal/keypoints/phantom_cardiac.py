@@ -7,7 +7,7 @@ the sector, and painted (phantom_heart_paint).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,6 +19,7 @@ from trifocal.keypoints.phantom_plax import LongAxis
 from trifocal.keypoints.phantom_psax import GreatVessels
 from trifocal.keypoints.phantom_scene import Probe
 from trifocal.keypoints.phantom_section import drawn_phase
+from trifocal.keypoints.tasks import TASKS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -35,7 +36,7 @@ ANATOMIES: dict[str, type[Anatomy]] = {
     "A4C": FourChambers,
     "IVC": CavalVein,
 }
-CYCLE = tuple(np.arange(8) / 8)  # phases that a placement has to suit
+CYCLE = (0.0, 0.2, 0.37, 0.5)  # phases that a placement has to suit
 
 
 @dataclass(frozen=True)
@@ -59,9 +60,9 @@ class Window:
 
 WINDOWS = {
     "PLAX": Window((0.0, 6.0), 0.0, (16, 36), (37, 46), (12, 55)),
-    "PSAX": Window((0.0, 8.0), 0.0, (16, 38), (36, 46), (22, 60)),
+    "PSAX": Window((0.0, 8.0), 0.0, (14, 36), (36, 46), (6, 40)),
     "A4C": Window((0.0, 7.0), 0.12, (14, 32), (34, 46), (8, 40)),
-    "IVC": Window((0.0, 9.0), 0.4, (34, 70), (35, 46), (30, 80)),
+    "IVC": Window((0.0, 9.0), 0.4, (30, 65), (35, 46), (20, 75)),
 }
 
 
@@ -89,6 +90,7 @@ def cardiac_scene(task_id: str, rng: np.random.Generator, phase: float | None = 
     habit = Habit.random(rng)
     texture = np.random.default_rng(rng.integers(2**63))
     section = place(anatomy.section(chosen if phase is None else phase % 1.0))
+    section = replace(section, points=TASKS[task_id].canonical(section.points))
     return paint(section, probe, habit, texture)
 
 
@@ -120,19 +122,22 @@ def _placement(task_id: str, anatomy: Anatomy, rng: np.random.Generator) -> tupl
     radius, frequency = float(rng.uniform(1, 4)), float(rng.uniform(1.8, 3.8))
     aside = float(np.clip(rng.normal(0, 0.35), -1, 1))
     still = _Placement(turn, np.zeros(2), mirrored)
-    points = np.concatenate([still(anatomy.section(phase)).points for phase in CYCLE])
-    shift = _shift(points, half - 1.5, start, aside)
-    depth = float(np.hypot(*(points + shift).T).max()) + below
+    sections = [still(anatomy.section(phase)) for phase in CYCLE]
+    points = np.concatenate([s.points for s in sections])
+    around = np.concatenate([points, *(s.context for s in sections)])
+    top = start - float(points[:, 1].min())
+    shift = _shift(around, half - 1.5, top, aside)
+    depth = float(np.hypot(*(around + shift).T).max()) + below
     return Probe("phased", depth, radius, half, frequency_mhz=frequency), _Placement(turn, shift, mirrored)
 
 
-def _shift(points: Floats, half_deg: float, start_mm: float, aside: float) -> Floats:
-    """The least depth, from `start_mm` on, at which points (N, 2) lie within a sector, and a place across it.
+def _shift(points: Floats, half_deg: float, least_mm: float, aside: float) -> Floats:
+    """How to move points (N, 2) into a sector: as little down as they may, and somewhere across it.
 
     Args:
         points: mm.
         half_deg: Half the angle that they must lie in.
-        start_mm: Depth that the nearest of them has at least.
+        least_mm: To be moved down at least.
         aside: From -1 (as far to the left as they may) to 1.
 
     Returns:
@@ -141,6 +146,6 @@ def _shift(points: Floats, half_deg: float, start_mm: float, aside: float) -> Fl
     slope = np.tan(np.deg2rad(half_deg))
     right = float((points[:, 0] - points[:, 1] * slope).max())
     left = float((-points[:, 0] - points[:, 1] * slope).max())
-    down = max(start_mm - float(points[:, 1].min()), (left + right) / (2 * slope) + 0.5)
+    down = max(least_mm, (left + right) / (2 * slope) + 0.5)
     low, high = left - down * slope, down * slope - right
     return np.array([(low + high) / 2 + aside * (high - low) / 2, down])

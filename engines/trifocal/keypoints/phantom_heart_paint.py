@@ -148,7 +148,7 @@ def _loss(section: Section, canvas: Canvas, habit: Habit) -> NDArray[np.float32]
     x, y = canvas.x[None, :], canvas.y[:, None] + np.float32(probe.radius_mm)
     beam = np.arctan2(x, y) / np.float32(np.deg2rad(probe.half_angle_deg))
     depth = np.hypot(x, y) - np.float32(probe.radius_mm)
-    seen = probe.beam_depth(section.points)[0]
+    seen = probe.beam_depth(np.concatenate([section.points, section.context]))[0]
     left, right = float(seen.min()) + habit.lung[0], float(seen.max()) - habit.lung[1]
     outside = np.clip((np.maximum(left - beam, beam - right)) / 0.12, 0, 1)
     loss = habit.lung_loss * outside * (depth > habit.lung_start) + np.float32(habit.dimming)

@@ -147,7 +147,10 @@ class _Drawing:
         atrium = self._atrium()
         blood = {"IVC diameter": vein, "RA": atrium}
         points = np.stack([self.upper[self.station], self.lower[self.station]])
-        section = Section(self._tissues(blood), self._surfaces(atrium), points, blood, 0.5)
+        context = np.array(
+            [[0.4 * self.vein.atrium[0], 0.0], self.path[min(self.station + 22, STATIONS - 1)]]
+        )
+        section = Section(self._tissues(blood), self._surfaces(atrium), points, blood, 0.5, context)
         return section.placed(0.0, self.shift)
 
     def _atrium(self) -> Floats:
@@ -186,7 +189,11 @@ class _Drawing:
         ventricle = blood["RA"] * [1.0, 0.8] + [0.9 * v.atrium[0], -0.55 * v.atrium[1]]
         branch = self._branch()
         wide = v.hepatic[0] * np.interp(np.linspace(0, 1, 24), [0, 0.15, 1], [1.2, 1, 0.55])
-        bed = np.concatenate([liver[70:115], (liver[70:115] + [0, 12])[::-1]])
+        far, deep = -v.length - 70, v.diameter / 2 + below
+        bed = curve(
+            np.array([[far, deep], [-0.4 * v.length, deep + z[3]], [20, deep + 6], [110, deep - 10]]), 40
+        )
+        bed = np.concatenate([bed, beside(bed, 8 + 5 * abs(z[2]))[::-1]])
         return (
             Tissue(bed, FAT),
             Tissue(liver, v.liver_scatter),

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-AORTIC_WALL_MM = 2.2
+AORTIC_WALL_MM = 1.6
 
 
 @dataclass(frozen=True)
@@ -131,7 +131,9 @@ class _Drawing:
     def section(self) -> Section:
         """All of it."""
         blood = {"RVOT": self.rv, "PA": self.pa, "aorta": self.aorta, "LA": self.la, "RA": self.ra}
-        return Section(self._tissues(blood), self._surfaces(), self._points(), blood, 0.5)
+        low = self.la[np.argmax(self.la[:, 1])]
+        context = np.array([0.6 * self.outer[5], 0.9 * low])
+        return Section(self._tissues(blood), self._surfaces(), self._points(), blood, 0.5, context)
 
     def _outflow(self) -> None:
         """Inner (aorta's) and outer (free wall's) side, from the tricuspid valve to the pulmonary one."""
@@ -145,6 +147,7 @@ class _Drawing:
         width = np.convolve(np.pad(width, 8, mode="edge"), kernel, mode="valid")
         inner = h.aorta / 2 + AORTIC_WALL_MM + 1.0
         out = inner + width + (1.5 + 0.8 * z[2]) * np.sin(np.deg2rad(angle * 2))
+        out += 1.2 * z[3] * np.sin(np.deg2rad(3.5 * angle) + z[6])
         out += rvot - np.interp(h.measured_at, angle[::-1], (out - inner)[::-1])
         self.inner = inner * _way(angle)
         self.outer = out[:, None] * _way(angle)
@@ -229,7 +232,7 @@ class _Drawing:
         near = int(np.argmin(self.la[:, 0]))
         between = np.array([0.5 * (self.la[-3] + self.inner[0]), 0.5 * (self.la[near] + self.ra[-30])])
         return (
-            Surface(closed, 2.4, 1.8, 1.5, 0.35),
+            Surface(closed, 2.0, 1.5, 1.5, 0.22),
             Surface(self.outer, 1.2, 1.0),
             Surface(beside(self.outer, -h.free_wall), 2.2, 1.4, 2.0),
             *(Surface(side, 2.0, 1.3) for side in sides),

@@ -68,6 +68,7 @@ class Section:
         points: (K, 2) mm, the landmarks of the task in its order; the ends of a pair in any order.
         blood: Outline of each cavity by its name; those that are measured are named as in the task.
         surroundings: Scatter of what is around.
+        context: (N, 2) mm, other places that a sonographer keeps in the sector.
     """
 
     tissues: tuple[Tissue, ...]
@@ -75,6 +76,7 @@ class Section:
     points: Floats
     blood: dict[str, Floats] = field(default_factory=dict)
     surroundings: float = 0.5
+    context: Floats = field(default_factory=lambda: np.empty((0, 2)))
 
     def placed(self, degrees: float, shift: ArrayLike, mirrored: bool = False) -> Section:
         """The section turned (clockwise on the screen), mirrored left to right if wanted, then shifted."""
@@ -92,6 +94,7 @@ class Section:
             tissues=tuple(replace(t, outline=move(t.outline)) for t in self.tissues),
             surfaces=tuple(replace(s, path=move(s.path)) for s in self.surfaces),
             points=move(self.points),
+            context=move(self.context),
             blood={name: move(outline) for name, outline in self.blood.items()},
         )
 
