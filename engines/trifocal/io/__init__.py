@@ -11,12 +11,13 @@ from pathlib import Path
 from nibabel.spatialimages import HeaderDataError
 
 from trifocal.image import Image, ImageError
+from trifocal.io.cines import ULTRASOUND_SUFFIXES, looks_like_dicom, read_cine, ultrasound_files
 from trifocal.io.dicom import read_dicom
 from trifocal.io.metaimage import read_metaimage
 from trifocal.io.nifti import read_nifti, write_nifti
 from trifocal.io.nrrd import read_nrrd
 
-__all__ = ["read", "write"]
+__all__ = ["ULTRASOUND_SUFFIXES", "looks_like_dicom", "read", "read_cine", "ultrasound_files", "write"]
 
 _READERS = {
     ".nii": read_nifti,

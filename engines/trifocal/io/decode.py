@@ -18,12 +18,14 @@ import subprocess
 import sys
 import tempfile
 import threading
+from contextlib import suppress
 from typing import IO, TYPE_CHECKING, Any, Self
 
 import numpy as np
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+    from pydicom.dataset import Dataset
 
 SECONDS_PER_FILE = 60.0
 MEMORY_BYTES = 4 * 2**30
@@ -49,20 +51,20 @@ class Decoder:
     def __exit__(self, *_: object) -> None:
         if self._child is not None:
             self._child.kill()
-            with self._child:  # closes the pipes and waits
+            with suppress(BrokenPipeError), self._child:  # closes the pipes and waits
                 pass
         if self._stderr is not None:
             self._stderr.close()
 
-    def decode(self, data: bytes, shape: tuple[int, int, int]) -> NDArray[Any]:
+    def decode(self, data: bytes, shape: tuple[int, ...]) -> NDArray[Any]:
         """Decode the pixels of one DICOM file.
 
         Args:
             data: The whole file.
-            shape: (frames, rows, columns) that must come out.
+            shape: (frames, rows, columns), or (frames, rows, columns, 3) of colour, that must come out.
 
         Returns:
-            (frames, rows, columns) stored integers.
+            Of that shape: stored integers; colour as RGB.
 
         Raises:
             DecodeError: If the file cannot be decoded within the limits.
@@ -105,7 +107,7 @@ class Decoder:
             env=environment,
         )
 
-    def _exchange(self, data: bytes, shape: tuple[int, int, int]) -> NDArray[Any]:
+    def _exchange(self, data: bytes, shape: tuple[int, ...]) -> NDArray[Any]:
         assert self._child is not None
         assert self._child.stdin is not None
         assert self._child.stdout is not None
@@ -152,33 +154,34 @@ def _limit_memory(size: int) -> None:
     )
 
 
-def _pixels(data: bytes) -> NDArray[Any]:
-    import pydicom
+def pixels(dataset: Dataset) -> NDArray[Any]:
+    """Decode a data set here: (frames, rows, columns) stored integers or (frames, rows, columns, 3) RGB."""
     from pydicom.pixels.utils import pixel_array
 
-    dataset = pydicom.dcmread(io.BytesIO(data))
-    array = pixel_array(dataset, raw=True)
-    if array.ndim == 2:
-        array = array[None]  # (rows, columns) -> (1, rows, columns)
+    colour = dataset.get("SamplesPerPixel", 1) > 1
+    array = pixel_array(dataset, raw=not colour)
+    if array.ndim == 2 + colour:
+        array = array[None]  # (rows, columns[, 3]) -> (1, rows, columns[, 3])
     return np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
 
 
 def main() -> None:
     """Answer until stdin ends."""
-    import pydicom.pixels  # noqa: F401 - before the limit: it is for the decoding
+    import pydicom.pixels  # before the limit: it is for the decoding
 
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a library prints must not get among the answers
     _limit_memory(int(sys.argv[1]))
     while head := sys.stdin.buffer.read(8):
         try:
-            pixels = _pixels(sys.stdin.buffer.read(struct.unpack("<Q", head)[0]))
-            answer: dict[str, Any] = {"dtype": pixels.dtype.str, "shape": pixels.shape}
+            file = io.BytesIO(sys.stdin.buffer.read(struct.unpack("<Q", head)[0]))
+            array = pixels(pydicom.dcmread(file))
+            answer: dict[str, Any] = {"dtype": array.dtype.str, "shape": array.shape}
         except BaseException as error:  # noqa: BLE001 - a codec in Rust raises panics that are no Exception
-            pixels, answer = np.empty(0), {"error": f"{type(error).__name__} {error}".strip()[:500]}
+            array, answer = np.empty(0), {"error": f"{type(error).__name__} {error}".strip()[:500]}
         line = json.dumps(answer).encode()
         answers.write(struct.pack("<I", len(line)) + line)
-        answers.write(pixels.data)
+        answers.write(array.data)
         answers.flush()
 
 
