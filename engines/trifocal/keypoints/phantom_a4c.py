@@ -162,11 +162,17 @@ class _Drawing:
         basal = h.rv[1] * self.narrow
         rise = low[1] - top[1]
         middle = np.interp(top[1] + 0.42 * rise, side[::-1, 1], side[::-1, 0])
-        blunt = 0.12 * basal + 0.45 * (top[0] - side[:, 0].min())  # so that its axis stays off the septum
+        base = low + [-0.41 * basal, 0.0]
+        share = (low[1] - side[12:, 1]) / rise
+        clear = (side[12:, 0] - 0.1 * basal - base[0] * (1 - share)) / share
+        apex_x = min(float(clear.min()), top[0] - 0.14 * basal)  # so that its axis stays off the septum
         knots = [
             top,
-            top + [-blunt, -0.01 * rise],
-            [middle - (0.62 + 0.05 * z[4]) * basal, top[1] + (0.4 + 0.02 * z[5]) * rise],
+            [apex_x, top[1] - 0.03 * rise],
+            [
+                min(middle - (0.62 + 0.05 * z[4]) * basal, apex_x - 0.3 * basal),
+                top[1] + (0.4 + 0.02 * z[5]) * rise,
+            ],
             [low[0] - (0.97 + 0.02 * z[4]) * basal, top[1] + 0.74 * rise],
             low + [-(0.82 + 0.03 * z[5]) * basal, 1.5 * z[6] + 0.25 * h.offset],
         ]
@@ -208,7 +214,8 @@ class _Drawing:
     def _lengths(self, name: str, outline: Floats) -> Floats:
         """Length and width (4, 2) of a ventricle whose outline starts and ends at the hinges of its valve."""
         base = (outline[0] + outline[-1]) / 2
-        apex = outline[np.argmax(np.linalg.norm(outline - base, axis=1))]
+        away = np.linalg.norm(outline - base, axis=1) if name == "LV" else -outline[:, 1]
+        apex = outline[np.argmax(away)]
         axis = apex - base
         across = np.array([-axis[1], axis[0]])
         shares = np.linspace(0.2, 0.6, 9) if name == "LV" else np.linspace(0.14, 0.36, 7)

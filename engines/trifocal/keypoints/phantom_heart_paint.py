@@ -69,7 +69,7 @@ class Habit:
         return cls(
             blood=float(10 ** rng.uniform(-2.0, -0.95)),
             tissue=float(rng.uniform(0.55, 1.25)),
-            surroundings=float(rng.uniform(0.3, 1.2)),
+            surroundings=float(np.exp(rng.uniform(np.log(0.12), np.log(1.3)))),
             surfaces=float(rng.uniform(0.45, 1.3)),
             edge_mm=float(rng.uniform(0.25, 0.8)),
             patches=(float(rng.uniform(0.15, 0.4)), float(rng.uniform(0.1, 0.45))),
@@ -77,7 +77,7 @@ class Habit:
                 (float(d), float(rng.uniform(0.6, 3))) for d in rng.uniform(0.15, 1.0, sheets) * chest_mm
             ),
             chest_mm=chest_mm,
-            lung=(float(rng.normal(-0.1, 0.1)), float(rng.normal(-0.1, 0.1))),
+            lung=(float(rng.normal(-0.05, 0.1)), float(rng.normal(-0.05, 0.1))),
             lung_loss=float(rng.choice([0.02, rng.uniform(0.05, 0.5)])),
             lung_start=float(rng.uniform(10, 45)),
             shadows=tuple(

@@ -97,7 +97,7 @@ class GreatVessels:
             la=(size(33, 0.12, 1.5), size(52, 0.1, 1.2)),
             ra=(size(38, 0.12, 1.4), size(36, 0.12, 1.4)),
             free_wall=size(4.2, 0.15, 1.7),
-            measured_at=float(rng.normal(94, 6)),
+            measured_at=float(rng.normal(95, 8)),
             valve_at=float(rng.normal(36, 6)),
             heading=float(rng.normal(-4, 7)),
             shape=body.shape(),
