@@ -17,6 +17,7 @@ from trifocal.keypoints.phantom_scene import Probe, Scene
 from trifocal.keypoints.phantom_tissue import (
     abdominal_wall,
     blob,
+    clutter,
     bone,
     fluid,
     heterogeneous,
@@ -71,13 +72,14 @@ def _diameters(rim: Ellipse, spine_deg: float) -> NDArray[np.float64]:
 def _surroundings(canvas: Canvas, rim: Ellipse, front: float) -> None:
     rng, (a, b) = canvas.rng, rim.semi_axes
     centre = np.array(rim.center)
-    heterogeneous(canvas, float(rng.uniform(0.2, 0.6)))
-    canvas.scatter *= np.float32(rng.uniform(0.5, 1.2))
+    heterogeneous(canvas, float(rng.uniform(0.3, 0.8)))
+    canvas.scatter *= np.float32(10 ** rng.uniform(-0.6, 0.05))
     abdominal_wall(canvas, front * float(rng.uniform(0.4, 0.8)))
     if rng.random() < 0.5:
         behind = rng.random() < 0.5
         at = centre[1] + 0.9 * b if behind else 0.5 * front
         placenta(canvas, float(at), float(rng.uniform(15, 35)), behind=behind)
+    clutter(canvas, int(rng.integers(0, 7)))
     room = float(rng.choice([rng.uniform(1.0, 1.06), rng.uniform(1.06, 1.6)]))
     outline = blob(centre + rng.normal(0, 0.3 * (room - 0.98) * a, 2), (a * room * 1.1, b * room), rim.angle,
                    0.06 * a, rng)  # fmt: skip

@@ -126,7 +126,7 @@ class Canvas:
                 layer += mask * (np.asarray(value, np.float32) - layer)
 
     def interface(
-        self, points: ArrayLike, strength: ArrayLike, width_mm: float = 0.8, *, closed: bool = False,
+        self, points: ArrayLike, strength: ArrayLike, width_mm: ArrayLike = 0.8, *, closed: bool = False,
         specular: float = 1.5, diffuse: float = 0.15,
     ) -> None:  # fmt: skip
         """Add a reflecting surface along points (N, 2) mm: bright where it is at right angles to the beam.
@@ -136,7 +136,7 @@ class Canvas:
         Args:
             points: (N, 2) mm.
             strength: One or (N,), see the scale in phantom_scene.
-            width_mm: Of the line.
+            width_mm: Of the line, one or (N,).
             closed: Whether the last point is joined to the first.
             specular: The larger, the narrower the bright part (a smooth surface 3-6, a rough one 1).
             diffuse: Part that does not depend on the angle.
@@ -158,10 +158,16 @@ class Canvas:
         cos: NDArray[np.float64] = np.abs(tangent[:, 0] * beam[:, 1] - tangent[:, 1] * beam[:, 0])
         return cos
 
-    def texture(self, size_mm: float) -> NDArray[np.float32]:
-        """(rows, columns) smooth noise of mean 0 and deviation 1, with blobs of about that size."""
+    def texture(self, size_mm: float, stretch: float = 1.0) -> NDArray[np.float32]:
+        """(rows, columns) smooth noise of mean 0 and deviation 1, with blobs of about that size.
+
+        Args:
+            size_mm: Of the blobs, along y.
+            stretch: How many times wider than high they are: tissue lies in layers across the beam.
+        """
         coarse = max(size_mm / 2 / self.step_mm, 1.0)
-        shape = tuple(int(n / coarse) + 4 for n in self.scatter.shape)
+        wide = max(stretch * size_mm / 2 / self.step_mm, 1.0)
+        shape = int(self.scatter.shape[0] / coarse) + 4, int(self.scatter.shape[1] / wide) + 4
         noise = gaussian_filter(self.rng.standard_normal(shape, dtype=np.float32), 1.0)
         noise /= max(float(noise.std()), 1e-6)
         rows, columns = self.scatter.shape
@@ -211,7 +217,13 @@ def spline(points: ArrayLike, count: int = 60, *, closed: bool = False) -> NDArr
 
 
 def wobbled(
-    points: ArrayLike, mm: float, rng: np.random.Generator, *, waves: int = 4, closed: bool = True
+    points: ArrayLike,
+    mm: float,
+    rng: np.random.Generator,
+    *,
+    waves: int = 4,
+    closed: bool = True,
+    first: int = 1,
 ) -> NDArray[np.float64]:
     """Points (N, 2) moved across the curve by a smooth random offset of deviation `mm`.
 
@@ -220,12 +232,13 @@ def wobbled(
         mm: Deviation of the offset.
         rng: For the offset.
         waves: Most waves along the curve.
+        first: Least waves: 3 keeps place, size and flattening of a closed curve.
         closed: Whether the curve is closed; an open one keeps its ends.
     """
     line = np.asarray(points, float)
     t = np.linspace(0, 2 * np.pi if closed else np.pi, len(line), endpoint=not closed)
-    order = np.arange(1, waves + 1)[:, None]
-    weights = rng.standard_normal((2, waves, 1)) / order
+    order = np.arange(first, waves + 1)[:, None]
+    weights = rng.standard_normal((2, len(order), 1)) / order
     offset = weights[0] * np.sin(order * t) + (weights[1] * np.cos(order * t) if closed else 0)
     along = np.gradient(line, axis=0)
     along /= np.maximum(np.linalg.norm(along, axis=1, keepdims=True), 1e-9)

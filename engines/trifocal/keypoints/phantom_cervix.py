@@ -50,7 +50,7 @@ def cervix_scene(rng: np.random.Generator) -> Scene:
     canal = middle + s[:, None] * 0.5 * length * along + (bend * (1 - s**2))[:, None] * across
     cervix = _Cervix(canal, along, across, length)
     canvas = Canvas(probe, rng)
-    heterogeneous(canvas, float(rng.uniform(0.2, 0.5)), 8)
+    heterogeneous(canvas, float(rng.uniform(0.25, 0.6)), 12)
     thick = float(rng.uniform(9, 15))
     _bladder(canvas, cervix, thick)
     _uterus(canvas, cervix)

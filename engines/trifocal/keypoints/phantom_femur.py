@@ -15,6 +15,7 @@ from trifocal.keypoints.phantom_scene import Probe, Scene
 from trifocal.keypoints.phantom_tissue import (
     abdominal_wall,
     blob,
+    clutter,
     fluid,
     heterogeneous,
     limb,
@@ -51,13 +52,14 @@ def femur_scene(rng: np.random.Generator) -> Scene:
 
 def _uterus(canvas: Canvas, middle: NDArray[np.float64], length: float, front: float) -> None:
     rng = canvas.rng
-    heterogeneous(canvas, float(rng.uniform(0.2, 0.6)))
-    canvas.scatter *= np.float32(rng.uniform(0.5, 1.2))
+    heterogeneous(canvas, float(rng.uniform(0.3, 0.8)))
+    canvas.scatter *= np.float32(10 ** rng.uniform(-0.6, 0.05))
     abdominal_wall(canvas, front * float(rng.uniform(0.3, 0.6)))
     if rng.random() < 0.5:
         behind = rng.random() < 0.5
         at = middle[1] + 0.5 * length if behind else 0.35 * front
         placenta(canvas, float(at), float(rng.uniform(15, 35)), behind=behind)
+    clutter(canvas, int(rng.integers(0, 7)))
     if rng.random() < 0.8:
         size = (length * float(rng.uniform(0.7, 1.3)), length * float(rng.uniform(0.35, 0.7)))
         place = middle + rng.normal(0, 0.2 * length, 2)

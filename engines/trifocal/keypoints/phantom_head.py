@@ -18,6 +18,7 @@ from trifocal.keypoints.phantom_scene import Probe, Scene
 from trifocal.keypoints.phantom_tissue import (
     abdominal_wall,
     blob,
+    clutter,
     fluid,
     heterogeneous,
     limb,
@@ -93,7 +94,7 @@ def _probe(bottom_mm: float, endocavity: bool, rng: np.random.Generator) -> Prob
     if endocavity:
         wide, frequency = float(rng.uniform(55, 75)), float(rng.uniform(5, 8))
         return Probe("endocavity", depth, float(rng.uniform(10, 14)), wide, frequency_mhz=frequency)
-    frequency = float(rng.uniform(2.5, 5.5))
+    frequency = float(np.clip(rng.normal(6.5 - 0.022 * bottom_mm, 1.0), 2.5, 8))
     return Probe(
         "convex", depth, float(rng.uniform(42, 65)), float(rng.uniform(28, 37)), frequency_mhz=frequency
     )
@@ -103,23 +104,24 @@ def _surroundings(canvas: Canvas, head: HeadFrame, front: float, *, early: bool)
     """Maternal tissue, placenta, fluid, body and limbs around where the head will be."""
     rng, (a, b) = canvas.rng, head.rim.semi_axes
     centre = np.array(head.rim.center)
-    heterogeneous(canvas, float(rng.uniform(0.2, 0.6)))
-    canvas.scatter *= np.float32(rng.uniform(0.5, 1.2))
+    heterogeneous(canvas, float(rng.uniform(0.3, 0.8)))
+    canvas.scatter *= np.float32(10 ** rng.uniform(-0.6, 0.05))
     abdominal_wall(canvas, front * float(rng.uniform(0.4, 0.8)))
     if rng.random() < (0.3 if early else 0.45):
         behind = rng.random() < 0.5
         at = centre[1] + b * 0.9 if behind else 0.45 * front
         placenta(canvas, float(at), float(rng.uniform(15, 35)), behind=behind)
-    room = float(
-        rng.uniform(1.3, 2.6) if early else rng.choice([rng.uniform(0.98, 1.05), rng.uniform(1.05, 1.5)])
-    )
-    shift = rng.normal(0, 0.25 * (room - 0.95), 2) * (a, b)
-    tilt = head.rim.angle + float(rng.normal(0, 12))
-    sac = blob(centre + shift, (a * room * float(rng.uniform(1, 1.25)), b * room), tilt, 0.06 * a, rng)
-    fluid(canvas, sac, float(rng.uniform(0.5, 3)))
+    clutter(canvas, int(rng.integers(0, 7)))
+    if early or rng.random() < 0.55:
+        room = float(rng.uniform(1.3, 2.6) if early else rng.uniform(1.02, 1.5))
+        shift = rng.normal(0, 0.35 * (room - 0.8), 2) * (a, b)
+        tilt = head.rim.angle + float(rng.normal(0, 15))
+        uneven = float(rng.uniform(0.05, 0.2)) * a
+        sac = blob(centre + shift, (a * room * float(rng.uniform(1, 1.3)), b * room), tilt, uneven, rng)
+        fluid(canvas, sac, float(rng.uniform(0.5, 3)))
     if early or rng.random() < 0.35:
         _body(canvas, head)
-    for _ in range(int(rng.integers(0, 3 if room > 1.1 else 2))):
+    for _ in range(int(rng.integers(0, 3))):
         turn = rng.uniform(0, 2 * np.pi)
         place = centre + np.array([np.cos(turn), np.sin(turn)]) * (a * float(rng.uniform(1.2, 1.6)))
         limb(canvas, place, float(rng.uniform(0.08, 0.16)) * a)
@@ -150,21 +152,22 @@ def _skull(canvas: Canvas, head: HeadFrame, *, early: bool) -> None:
     rng, rim = canvas.rng, head.rim
     long, short = rim.semi_axes
     thick = (0.5 if early else 0.9) + 0.012 * long + float(rng.uniform(0, 0.7))
-    line = wobbled(rim.outline(140), 0.004 * long, rng, waves=6)
+    line = wobbled(rim.outline(140), 0.009 * long, rng, first=3, waves=6)
     inner = Ellipse(rim.center, (long - thick, short - thick), rim.angle)
     bone = canvas.polygon(line)
     within = canvas.ellipse(inner.center, inner.semi_axes, inner.angle)
     loss = float(rng.uniform(0.2, 0.8) if early else rng.uniform(0.5, 2.2))
     canvas.fill(bone, scatter=float(rng.uniform(0.05, 0.2)), loss=0.0, echo=0)
-    canvas.fill(np.clip(bone - within, 0, 1), loss=loss, scatter=1.0)
+    canvas.fill(np.clip(bone - within, 0, 1), loss=loss, scatter=float(rng.uniform(0.05, 0.6)))
     middle = np.array(rim.center) + (line - rim.center) * (1 - 0.55 * thick / short)
     t = np.linspace(0, 2 * np.pi, len(middle), endpoint=False)
-    strength = np.full(len(middle), float(10 ** rng.uniform(0.75, 1.25)))
-    for _ in range(int(rng.integers(0, 5))):  # sutures, and parts that the beam misses
+    strength = np.full(len(middle), float(10 ** rng.uniform(0.55, 1.15)))
+    for _ in range(int(rng.integers(0, 6))):  # sutures, and parts that the beam misses
         away = np.abs((t - rng.uniform(0, 2 * np.pi) + np.pi) % (2 * np.pi) - np.pi)
         strength *= 1 - float(rng.uniform(0.4, 0.95)) * np.exp(-((away / rng.uniform(0.04, 0.35)) ** 2))
-    specular, diffuse = float(rng.uniform(1.0, 4.0)), float(rng.uniform(0.03, 0.25))
-    canvas.interface(middle, strength, thick, closed=True, specular=specular, diffuse=diffuse)
+    specular, diffuse = float(rng.uniform(1.5, 5.0)), float(10 ** rng.uniform(-2.0, -0.8))
+    uneven = 1 + 0.25 * np.sin(t * float(rng.integers(1, 4)) + float(rng.uniform(0, 6)))
+    canvas.interface(middle, strength, thick * uneven, closed=True, specular=specular, diffuse=diffuse)
     if rng.random() < 0.3:  # scalp
         scalp = np.array(rim.center) + (line - rim.center) * (1 + float(rng.uniform(2, 4)) / short)
         canvas.interface(scalp, float(rng.uniform(0.5, 1.5)), 0.6, closed=True, specular=3)
@@ -174,24 +177,28 @@ def _brain(canvas: Canvas, head: HeadFrame) -> None:
     """Second and third trimester: midline, cavum, thalami, ventricle with choroid plexus, sulci."""
     rng, (a, b) = canvas.rng, head.rim.semi_axes
     inside = canvas.ellipse(head.rim.center, (0.93 * a, 0.93 * b), head.rim.angle, edge_mm=1.5)
-    level = float(10 ** rng.uniform(-1.2, -0.45))
-    canvas.fill(inside, scatter=level * np.exp(0.45 * canvas.texture(0.14 * a)))
-    drift, gain = float(rng.normal(0, 0.05)), float(10 ** rng.uniform(-0.4, 0.3))
+    level = float(10 ** rng.uniform(-1.6, -0.65))
+    folds = 0.5 * canvas.texture(0.16 * a, 1.5) + float(rng.uniform(0.1, 0.6)) * canvas.texture(0.05 * a, 2)
+    canvas.fill(inside, scatter=level * np.exp(folds))
+    drift, gain = float(rng.normal(0, 0.05)), float(10 ** rng.uniform(-0.8, 0.05))
     canvas.fill(canvas.polygon(_oval(head, -0.1, drift + 0.23, 0.3, 0.2)), scatter=0.6 * level)
     canvas.fill(canvas.polygon(_oval(head, -0.1, drift - 0.23, 0.3, 0.2)), scatter=0.6 * level)
     if rng.random() < 0.75:
         _ventricle(canvas, head, level, float(rng.choice([-1, 1])))
     for start, stop in ((-0.85, -0.3), (-0.15, 0.25), (0.55, 0.88)):  # falx, third ventricle, falx
         if rng.random() < 0.85:
-            line = smooth_path(head.at(np.linspace(start, stop, 5), drift), 0.008 * b, rng)
-            canvas.interface(line, gain * float(rng.uniform(1, 4)), float(rng.uniform(0.6, 1.2)), diffuse=0.3)
+            line = smooth_path(head.at(np.linspace(start, stop, 5), drift), 0.015 * b, rng)
+            strength = (
+                gain * float(rng.uniform(1, 4)) * np.exp(0.5 * rng.standard_normal(len(line)).cumsum() / 3)
+            )
+            canvas.interface(line, strength, float(rng.uniform(0.4, 0.9)), diffuse=0.3)
     if rng.random() < 0.6:
         cavum = canvas.polygon(_oval(head, 0.4, drift, 0.12, 0.07))
         canvas.fill(cavum, scatter=0.02)
         for side in (-1, 1):
             wall = head.at(np.linspace(0.3, 0.5, 5), drift + side * 0.075)
             canvas.interface(wall, gain * float(rng.uniform(1, 4)), 0.7, diffuse=0.3)
-    for _ in range(int(rng.integers(0, int(4 + a / 8)))):
+    for _ in range(int(rng.integers(0, int(8 + a / 4)))):
         _sulcus(canvas, head, gain)
 
 
@@ -219,10 +226,12 @@ def _sulcus(canvas: Canvas, head: HeadFrame, gain: float) -> None:
     """A short curved echo somewhere between midline and skull."""
     rng = canvas.rng
     t, radius = rng.uniform(0, 2 * np.pi), np.sqrt(rng.uniform(0.05, 0.7))
-    arc = t + np.linspace(0, float(rng.uniform(0.15, 0.6)), 8)
-    bend = radius + 0.06 * np.sin(np.linspace(0, np.pi, 8)) * rng.choice([-1, 1])
-    line = head.at(bend * np.cos(arc), bend * np.sin(arc))
-    canvas.interface(line, gain * float(rng.uniform(0.3, 2.0)), float(rng.uniform(0.5, 1.1)), diffuse=0.3)
+    across = radius * np.sin(t) + np.linspace(0, float(rng.normal(0, 0.06)), 8)
+    across += float(rng.normal(0, 0.04)) * np.sin(np.linspace(0, np.pi, 8))
+    line = head.at(radius * np.cos(t) + np.linspace(0, float(rng.uniform(0.04, 0.3)), 8), across)
+    canvas.interface(
+        line, gain * float(10 ** rng.uniform(-0.5, 0.4)), float(rng.uniform(0.3, 0.9)), diffuse=0.3
+    )
 
 
 def _early_brain(canvas: Canvas, head: HeadFrame) -> None:

@@ -29,7 +29,7 @@ SPEED_MM_US = 1.54
 FWHM = 2.3548  # full width at half maximum of a Gaussian of deviation 1
 MOST_BEAMS, MOST_DEPTHS = 288, 900
 DEPTH_OF_FIELD = 10.0  # of the focus, in f_number^2 wavelengths
-SIDE_LOBE_WIDTH = 10.0  # against the main lobe
+SIDE_LOBE_WIDTH = 5.0  # against the main lobe
 SHADOW_BLUR_MM = 1.0  # the aperture looks round a narrow absorber
 
 
@@ -115,7 +115,7 @@ def bmode(
     decibel = 20 * np.log10(np.maximum(magnitude, 1e-6))
     if machine.compounding > 0:
         even = gaussian_filter(decibel, (1.6 * beams.pulse, 1.2 * float(np.median(beams.lobe))), truncate=2.0)
-        decibel += np.float32(0.6 * machine.compounding) * (even - decibel)
+        decibel += np.float32(0.75 * machine.compounding) * (even - decibel)
     level = np.clip((decibel - machine.white_db) / machine.dynamic_range_db + 1, 0, 1)
     grey = np.asarray(level**machine.gamma, np.float32)
     grid = view.grid_mm()
@@ -146,11 +146,12 @@ def _gain(
     lost = np.cumsum(loss, axis=0) * np.float32(step)
     lost = gaussian_filter1d(lost, 0.8 * float(np.median(beams.lobe)) + 0.5, axis=1, truncate=2.5)
     knots = gaussian_filter1d(rng.normal(0, machine.tgc_db, 10), 0.8)
+    knots += np.linspace(0, rng.normal(-2, 4), 10)
     along = np.interp(np.linspace(0, 9, len(beams.depth)), np.arange(10), knots)
     contact = gaussian_filter1d(rng.normal(0, machine.tgc_db, 14), 0.8)
     across = np.interp(beams.beam, np.linspace(-1, 1, 14), contact)
     # elements near the end of the array see a smaller aperture
-    across -= rng.uniform(0, 2.5 * machine.tgc_db) * np.abs(beams.beam) ** 4
+    across -= rng.uniform(0, 3.5 * machine.tgc_db) * np.abs(beams.beam) ** rng.uniform(2, 5)
     decibel = along[:, None] + across[None, :] - lost
     return np.asarray(10 ** (np.maximum(decibel, -80) / 20), np.float32)
 

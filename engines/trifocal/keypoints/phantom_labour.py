@@ -114,8 +114,8 @@ def tangent_point(
 def _perineum(canvas: Canvas, points: NDArray[np.float64], rim: Ellipse) -> None:
     """Soft tissue of the pelvic floor: layers, bladder and urethra, birth canal."""
     rng = canvas.rng
-    heterogeneous(canvas, float(rng.uniform(0.25, 0.6)), 10)
-    canvas.scatter *= np.float32(rng.uniform(0.5, 1.1))
+    heterogeneous(canvas, float(rng.uniform(0.3, 0.8)), 16)
+    canvas.scatter *= np.float32(10 ** rng.uniform(-0.5, 0.05))
     for _ in range(int(rng.integers(2, 8))):
         start = np.array([rng.uniform(-40, 40), rng.uniform(4, 45)])
         turn = rng.normal(0, 0.5)

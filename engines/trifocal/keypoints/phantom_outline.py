@@ -108,6 +108,25 @@ def crossings(outline: Floats, through: ArrayLike, direction: ArrayLike, closed:
     return np.stack([start + at[at < 0].max() * way, start + at[at > 0].min() * way])
 
 
+def nearest(path: Floats, point: Floats) -> int:
+    """Index of the point of a path that is nearest to a point."""
+    return int(np.argmin(np.linalg.norm(path - point, axis=1)))
+
+
+def met(path: Floats, start: Floats, way: Floats) -> Floats:
+    """Where a ray first meets an open path (N, 2); the path's nearest point to it if it never does."""
+    way = way / np.linalg.norm(way)
+    off = (path - start) @ np.array([-way[1], way[0]])
+    hit = np.flatnonzero((off[:-1] > 0) != (off[1:] > 0))
+    share = off[hit] / (off[hit] - off[hit + 1])
+    at = path[hit] + share[:, None] * (path[hit + 1] - path[hit])
+    along = (at - start) @ way
+    ahead = along > 1e-6
+    if not ahead.any():
+        return np.asarray(path[np.argmin(np.abs(off))])
+    return np.asarray(at[ahead][np.argmin(along[ahead])])
+
+
 def turned(points: Floats, degrees: float, shift: ArrayLike = (0.0, 0.0)) -> Floats:
     """Points (..., 2) turned about the origin, from +x towards +y (clockwise on the screen), then shifted."""
     c, s = np.cos(np.deg2rad(degrees)), np.sin(np.deg2rad(degrees))

@@ -21,7 +21,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from trifocal.keypoints.phantom_outline import beside, crossings, curve, ring
+from trifocal.keypoints.phantom_outline import beside, crossings
+from trifocal.keypoints.phantom_plax_outlines import ROOT_WALL_MM, LongAxisOutlines
 from trifocal.keypoints.phantom_section import (
     BLOOD,
     FAT,
@@ -31,18 +32,13 @@ from trifocal.keypoints.phantom_section import (
     Section,
     Surface,
     Tissue,
-    aortic_opening,
-    contraction,
     leaflet,
-    mitral_opening,
 )
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Floats = NDArray[np.float64]
-
-ROOT_WALL_MM = 2.4
 
 
 @dataclass(frozen=True)
@@ -140,27 +136,8 @@ class LongAxis:
         return _Drawing(self, phase).section()
 
 
-class _Drawing:
-    """The outlines of one phase."""
-
-    def __init__(self, heart: LongAxis, phase: float) -> None:
-        self.heart = h = heart
-        c = contraction(phase)
-        self.mitral_open, self.aortic_open = mitral_opening(phase), aortic_opening(phase)
-        self.lv, self.thicker = h.lv * (1 - h.shortening * c), 1 + 1.2 * h.shortening * c
-        self.lost = h.lv - self.lv
-        self.rv_share, self.la_size = 1 - 0.6 * h.shortening * c, h.la * (0.87 + 0.13 * c)
-        root, axis = np.deg2rad(h.root_angle), np.deg2rad(h.axis_angle)
-        self.up, self.down = _frame(np.cos(root), np.sin(root))  # along the aorta; towards the back
-        self.left, self.back = np.array([-np.cos(axis), np.sin(axis)]), np.array([np.sin(axis), np.cos(axis)])
-        self.curtain = h.annulus / 2 * self.down + 5 * self.left
-        aside = 0.3 * h.mitral * (1 + 0.15 * h.shape[0]) + 0.1 * self.lost
-        deep = 0.93 * (0.55 * self.lv + 0.45 * h.lv) + 0.2 * self.lost
-        self.hinge = -h.annulus / 2 * self.down + (5 + aside) * self.left + (deep - h.bulge) * self.back
-        self._septum()
-        self._posterior_wall()
-        self._aorta()
-        self._atrium()
+class _Drawing(LongAxisOutlines):
+    """Tissues, surfaces and landmarks of one phase."""
 
     def section(self) -> Section:
         """All of it."""
@@ -170,114 +147,29 @@ class _Drawing:
         blood = {"LV": lv, "RV": rv, "aorta": root, "LA": self.la}
         return Section(self._tissues(blood), self._surfaces(), self._points(rv), blood, 0.45)
 
-    def _root_at(self, height: float, width: float) -> tuple[Floats, Floats]:
-        """Anterior and posterior point of the root's inside at a height above the annulus."""
-        return height * self.up - width / 2 * self.down, height * self.up + width / 2 * self.down
-
-    def _septum(self) -> None:
-        """The septum's left side (annulus to apex) and right side, which goes on in front of the aorta."""
-        h = self.heart
-        top = self._root_at(0, h.annulus)[0]
-        outflow = self._root_at(-h.levels[0], h.root[0])[0]
-        reach = 5 + 0.95 * h.leaflets[0] + h.tip_gap
-        sink = 0.3 * self.lost
-        at_line = top + reach * self.left + (sink - h.bulge) * self.back
-        beyond = at_line + 24 * self.left + (0.06 * self.lv + h.shape[1]) * self.back
-        apex = at_line + 52 * self.left + (0.5 * self.lv) * self.back
-        self.apex = apex
-        near = 0.55 * outflow + 0.45 * at_line - (0.25 * h.bulge) * self.back
-        end = beyond + 22 * self.left + 0.24 * self.lv * self.back
-        self.endocardium = curve(np.array([top, outflow, near, at_line, beyond, end, apex]), 80)
-        self.at_line = _nearest(self.endocardium, at_line)
-
-    def _posterior_wall(self) -> None:
-        """From the apex to the mitral hinge: inside, outside."""
-        h = self.heart
-        low = self.endocardium[self.at_line] + self.lv * self.back
-        far = low + 24 * self.left - (0.07 * self.lv + h.shape[2]) * self.back
-        bend = 0.5 * (low + self.hinge) + (1.0 + 0.5 * h.shape[3]) * self.back
-        turn = far + 20 * self.left - 0.22 * self.lv * self.back
-        self.posterior = curve(np.array([self.apex, turn, far, low, bend, self.hinge]), 70)
-        ramp = np.interp(np.linspace(0, 1, 70), [0, 0.3, 0.85, 1], [0.7, 1, 1, 0.55])
-        self.epicardium = beside(self.posterior, h.pw * self.thicker * ramp)
-
-    def _aorta(self) -> None:
-        """The root's inner walls, what lies in front of them, and the right ventricle's free wall."""
-        h = self.heart
-        _, sinus, stj, tube = h.root
-        high = h.sinus_height + h.levels[1]
-        heights = (0.0, 0.22 * h.sinus_height, 0.5 * h.sinus_height, h.sinus_height, high, high + 22)
-        widths = (h.annulus, 0.5 * (h.annulus + sinus), sinus, stj, tube, tube * 1.03)
-        sides = [self._root_at(a, w) for a, w in zip(heights, widths, strict=True)]
-        self.anterior = curve(np.array([s[0] for s in sides]), 60)
-        self.dorsal = curve(np.array([s[1] for s in sides]), 60)
-        # Septum and anterior wall of the aorta are one surface on the right ventricle's side.
-        inner = np.concatenate([self.endocardium[:7:-1], self.anterior[5:58]])
-        split = len(self.endocardium) - 8
-        thick = np.interp(
-            np.arange(len(inner)), [0, 12, split - 12, split + 6, len(inner)],
-            [0.8 * h.ivs, h.ivs, h.ivs, ROOT_WALL_MM, ROOT_WALL_MM],
-        )  # fmt: skip
-        thick[:split] *= np.interp(np.arange(split), [0, split - 12, split], [self.thicker, self.thicker, 1])
-        smooth = curve(beside(inner, -thick)[::6], 90)
-        self.inner_line, self.front = inner, smooth
-        joint = int(np.argmin(np.linalg.norm(smooth - (self.anterior[2] - ROOT_WALL_MM * self.down), axis=1)))
-        line = self.endocardium[self.at_line] - h.ivs * self.thicker * self.back
-        at_line = int(np.argmin(np.linalg.norm(smooth - line, axis=1)))
-        self.joint = joint
-        depth = np.interp(
-            np.arange(90), [0, 0.35 * at_line, at_line, joint, 90],
-            [0.15 * h.rv, 0.65 * h.rv, h.rv * self.rv_share, h.rvot * self.rv_share, 0.4 * h.rvot],
-        )  # fmt: skip
-        self.rv_wall = curve(beside(smooth, -depth)[::15], 60)
-
-    def _atrium(self) -> None:
-        """Behind the root, from the mitral annulus to the right."""
-        h, z = self.heart, self.heart.shape
-        wall, deep, high = ROOT_WALL_MM, self.la_size, h.sinus_height
-        root = h.root[1] / 2 + wall
-
-        def at(height: float, depth: float) -> Floats:
-            return height * self.up + depth * self.down
-
-        knots = np.array([
-            self.curtain + 1.5 * self.back, at(0.1 * high, h.annulus / 2 + wall + 1), at(0.5 * high, root),
-            at(1.15 * high, h.root[2] / 2 + wall + 1 + 0.04 * deep), at(1.75 * high, root + 0.22 * deep),
-            at(1.95 * high + z[4], root + 0.55 * deep), at(1.55 * high, root + 0.9 * deep),
-            at(0.75 * high, root + (0.99 + 0.01 * z[5]) * deep), at(0.0, root + 0.96 * deep),
-            0.35 * at(-0.35 * high, root + 0.75 * deep) + 0.65 * (self.hinge + [4, 4]),
-            self.hinge + [1.0, 0.0],
-        ])  # fmt: skip
-        self.la = ring(knots)
-
     def _points(self, rv: Floats) -> Floats:
         """(22, 2) in the order of the task."""
         h, back = self.heart, self.back
         septum = self.endocardium[self.at_line]
         lv = np.concatenate([self.endocardium, self.posterior[1:]])
         low = crossings(lv, septum + 0.5 * self.lv * back, back)[1]
-        ivs = _first(self.front, septum, -back)
-        rv_top = _first(self.rv_wall, ivs, -back)
-        pw = _first(self.epicardium, low, back)
-        stj = self._root_at(h.sinus_height, h.root[2])
-        tube = self._root_at(h.sinus_height + h.levels[1], h.root[3])
+        ivs = met(self.front, septum, -back)
+        rv_top = met(self.rv_wall, ivs, -back)
+        pw = met(self.epicardium, low, back)
+        stj = self.root_at(h.sinus_height, h.root[2])
+        tube = self.root_at(h.sinus_height + h.levels[1], h.root[3])
         outer = -ROOT_WALL_MM * self.down
-        outflow = self._root_at(-h.levels[0], h.root[0])
+        outflow = self.root_at(-h.levels[0], h.root[0])
         sinus = 0.5 * h.sinus_height * self.up
         la_top = sinus + h.root[1] / 2 * self.down
         la_low = crossings(self.la, la_top + (ROOT_WALL_MM + 4) * self.down, self.down)[1]
         way = self.front[self.joint + 1] - self.front[self.joint - 1]
-        rvot = _first(self.rv_wall, self.front[self.joint], np.array([way[1], -way[0]]))
+        rvot = met(self.rv_wall, self.front[self.joint], np.array([way[1], -way[0]]))
         return np.array([
-            septum, low, rv_top, ivs, ivs, septum, low, pw, *self._root_at(0, h.annulus),
-            stj[0] + outer, stj[1], tube[0] + outer, tube[1], *self._cusp_tips(), *outflow, la_top, la_low,
+            septum, low, rv_top, ivs, ivs, septum, low, pw, *self.root_at(0, h.annulus),
+            stj[0] + outer, stj[1], tube[0] + outer, tube[1], *self.cusp_tips(), *outflow, la_top, la_low,
             self.front[self.joint], rvot,
         ])  # fmt: skip
-
-    def _cusp_tips(self) -> tuple[Floats, Floats]:
-        h = self.heart
-        gap = h.annulus * (0.05 + (h.valve - 0.05) * self.aortic_open)
-        return self._root_at(h.sinus_height * (0.5 + 0.18 * self.aortic_open), gap)
 
     def _tissues(self, blood: dict[str, Floats]) -> tuple[Tissue, ...]:
         h = self.heart
@@ -333,7 +225,7 @@ class _Drawing:
         open_back = self.hinge + 0.8 * h.leaflets[1] * self.left - 0.15 * h.leaflets[1] * self.back
         chord = self.endocardium[self.at_line] + 30 * self.left + 0.62 * self.lv * self.back
         tips = [meet + self.mitral_open * (tip - meet) for tip in (open_front, open_back)]
-        annulus = self._root_at(0, h.annulus)[1]
+        annulus = self.root_at(0, h.annulus)[1]
         return (
             Surface(np.array([annulus, self.curtain]), 2.0, 1.8),
             Surface(leaflet(self.curtain, tips[0], 0.1), 2.6, 1.5, 1.0, 0.45),
@@ -342,30 +234,6 @@ class _Drawing:
         )
 
     def _aortic_valve(self) -> tuple[Surface, ...]:
-        pairs = zip(self._root_at(0, self.heart.annulus), self._cusp_tips(), (1, -1), strict=True)
+        pairs = zip(self.root_at(0, self.heart.annulus), self.cusp_tips(), (1, -1), strict=True)
         bow = 0.12 - 0.2 * self.aortic_open
         return tuple(Surface(leaflet(a, b, s * bow), 2.0, 1.1, 1.0, 0.5) for a, b, s in pairs)
-
-
-def _frame(x: float, y: float) -> tuple[Floats, Floats]:
-    """A unit vector and the one at its right hand on the screen."""
-    return np.array([x, y]), np.array([-y, x])
-
-
-def _nearest(path: Floats, point: Floats) -> int:
-    """Index of the point of a path that is nearest to a point."""
-    return int(np.argmin(np.linalg.norm(path - point, axis=1)))
-
-
-def _first(path: Floats, start: Floats, way: Floats) -> Floats:
-    """Where a ray first meets an open path (N, 2); the path's nearest point to it if it never does."""
-    way = way / np.linalg.norm(way)
-    off = (path - start) @ np.array([-way[1], way[0]])
-    hit = np.flatnonzero((off[:-1] > 0) != (off[1:] > 0))
-    share = off[hit] / (off[hit] - off[hit + 1])
-    at = path[hit] + share[:, None] * (path[hit + 1] - path[hit])
-    along = (at - start) @ way
-    ahead = along > 1e-6
-    if not ahead.any():
-        return np.asarray(path[np.argmin(np.abs(off))])
-    return np.asarray(at[ahead][np.argmin(along[ahead])])

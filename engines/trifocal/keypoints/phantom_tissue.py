@@ -15,10 +15,28 @@ if TYPE_CHECKING:
     from trifocal.keypoints.phantom_canvas import Canvas
 
 
-def heterogeneous(canvas: Canvas, amount: float = 0.35, size_mm: float = 12.0) -> None:
-    """Make all tissue so far unevenly bright: coarse blobs, and finer streaks at half the amount."""
-    decibel = amount * canvas.texture(size_mm) + 0.5 * amount * canvas.texture(size_mm / 4)
-    canvas.scatter *= np.exp(decibel)
+def heterogeneous(canvas: Canvas, amount: float = 0.35, size_mm: float = 20.0) -> None:
+    """Make all tissue so far unevenly bright: coarse blobs, and finer streaks across the beam."""
+    rng = canvas.rng
+    blobs = amount * canvas.texture(size_mm, float(rng.uniform(1, 2.5)))
+    streaks = amount * float(rng.uniform(0.3, 1)) * canvas.texture(size_mm / 8, float(rng.uniform(2, 5)))
+    fine = amount * float(rng.uniform(0.2, 0.7)) * canvas.texture(size_mm / 20, float(rng.uniform(1, 3)))
+    canvas.scatter *= np.exp(blobs + streaks + fine)
+
+
+def clutter(canvas: Canvas, count: int) -> None:
+    """Interfaces and patches of other tissue, anywhere in the sector."""
+    rng, depth = canvas.rng, canvas.probe.depth_mm
+    for _ in range(count):
+        place = canvas.probe.position(float(rng.uniform(-0.9, 0.9)), float(rng.uniform(0.15, 1)) * depth)
+        size = depth * float(rng.uniform(0.03, 0.2))
+        outline = blob(
+            place, (size, size * float(rng.uniform(0.2, 0.7))), float(rng.normal(0, 30)), 0.2 * size, rng
+        )
+        if rng.random() < 0.5:
+            canvas.scatter *= 1 + canvas.polygon(outline, edge_mm=4.0) * np.float32(rng.uniform(-0.7, 1.5))
+        arc = outline[: int(rng.integers(10, 40))]
+        canvas.interface(arc, float(10 ** rng.uniform(-0.3, 0.6)), float(rng.uniform(0.5, 1.2)), specular=2)
 
 
 def depth_line(canvas: Canvas, depth_mm: float, slope: float = 0.0, count: int = 40) -> NDArray[np.float64]:
