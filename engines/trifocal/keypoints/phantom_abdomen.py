@@ -17,8 +17,8 @@ from trifocal.keypoints.phantom_scene import Probe, Scene
 from trifocal.keypoints.phantom_tissue import (
     abdominal_wall,
     blob,
-    clutter,
     bone,
+    clutter,
     fluid,
     heterogeneous,
     limb,
@@ -39,7 +39,7 @@ def abdomen_scene(rng: np.random.Generator) -> Scene:
     front = float(rng.uniform(15, 45))
     depth = front + 2 * long + float(rng.uniform(6, 35))
     probe = Probe("convex", depth, float(rng.uniform(42, 65)), float(rng.uniform(28, 37)),
-                  frequency_mhz=float(rng.uniform(2.5, 5.5)))  # fmt: skip
+                  frequency_mhz=float(np.clip(rng.normal(6.5 - 0.022 * depth, 1.0), 2.5, 8)))  # fmt: skip
     centre = (float(rng.normal(0, 0.1 * long + 2)), front + long)
     rim = Ellipse(centre, (long, ratio * long), angle)
     canvas = Canvas(probe, rng)
@@ -80,10 +80,15 @@ def _surroundings(canvas: Canvas, rim: Ellipse, front: float) -> None:
         at = centre[1] + 0.9 * b if behind else 0.5 * front
         placenta(canvas, float(at), float(rng.uniform(15, 35)), behind=behind)
     clutter(canvas, int(rng.integers(0, 7)))
-    room = float(rng.choice([rng.uniform(1.0, 1.06), rng.uniform(1.06, 1.6)]))
-    outline = blob(centre + rng.normal(0, 0.3 * (room - 0.98) * a, 2), (a * room * 1.1, b * room), rim.angle,
-                   0.06 * a, rng)  # fmt: skip
-    fluid(canvas, outline, float(rng.uniform(0.5, 3)))
+    if rng.random() < 0.6:
+        room = float(rng.uniform(1.0, 1.6))
+        place = centre + rng.normal(0, 0.4 * (room - 0.8) * a, 2)
+        uneven = float(rng.uniform(0.05, 0.2)) * a
+        fluid(
+            canvas,
+            blob(place, (a * room * 1.15, b * room), rim.angle, uneven, rng),
+            float(rng.uniform(0.5, 3)),
+        )
     for _ in range(int(rng.integers(0, 4))):
         turn = rng.uniform(0, 2 * np.pi)
         place = centre + np.array([np.cos(turn), np.sin(turn)]) * (a * float(rng.uniform(1.15, 1.4)))
@@ -93,18 +98,22 @@ def _surroundings(canvas: Canvas, rim: Ellipse, front: float) -> None:
 def _trunk(canvas: Canvas, rim: Ellipse) -> None:
     """Skin, subcutaneous fat and the liver that fills most of the section."""
     rng, (a, b) = canvas.rng, rim.semi_axes
-    line = wobbled(rim.outline(140), 0.012 * a, rng, waves=5)
+    line = wobbled(rim.outline(140), 0.015 * a, rng, first=3, waves=6)
     mask = canvas.polygon(line, edge_mm=0.6)
-    level = float(10 ** rng.uniform(-0.45, 0.1))
+    level = float(10 ** rng.uniform(-0.7, -0.05))
+    fine = float(rng.uniform(0.1, 0.45)) * canvas.texture(0.06 * a, 2)
     canvas.fill(
-        mask, scatter=level * np.exp(0.18 * canvas.texture(0.2 * a)), loss=float(rng.uniform(0, 0.05)), echo=0
+        mask,
+        scatter=level * np.exp(0.18 * canvas.texture(0.2 * a) + fine),
+        loss=float(rng.uniform(0, 0.05)),
+        echo=0,
     )
     skin = float(rng.uniform(0.6, 1.0 + 0.05 * a))
     ring = np.array(rim.center) + (line - rim.center) * (1 - 0.5 * skin / b)
     t = np.linspace(0, 2 * np.pi, len(line), endpoint=False)
-    strength = float(10 ** rng.uniform(0.15, 0.75)) * (1 + 0.4 * np.sin(t * 2 + rng.uniform(0, 6)))
-    canvas.interface(ring, strength, skin, closed=True, specular=float(rng.uniform(1, 3)),
-                     diffuse=float(rng.uniform(0.1, 0.4)))  # fmt: skip
+    strength = float(10 ** rng.uniform(0.0, 0.75)) * (1 + 0.4 * np.sin(t * 2 + rng.uniform(0, 6)))
+    canvas.interface(ring, strength, skin, closed=True, specular=float(rng.uniform(1, 4)),
+                     diffuse=float(rng.uniform(0.03, 0.3)))  # fmt: skip
     inner = np.array(rim.center) + (line - rim.center) * float(rng.uniform(0.86, 0.93))
     canvas.interface(inner, strength * float(rng.uniform(0.2, 0.6)), 0.8, closed=True, specular=3)
 

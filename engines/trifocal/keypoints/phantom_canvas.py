@@ -117,7 +117,7 @@ class Canvas:
         return mask
 
     def fill(
-        self, mask: NDArray[np.float32], *, scatter: float | NDArray[np.float32] | None = None,
+        self, mask: NDArray[np.float32], *, scatter: ArrayLike | None = None,
         loss: float | None = None, echo: float | None = None,
     ) -> None:  # fmt: skip
         """Replace what is under a mask; what is None stays. Give echo=0 to wipe interfaces away."""

@@ -97,7 +97,7 @@ def _walls(canvas: Canvas, cervix: _Cervix, thick: float) -> None:
     rng = canvas.rng
     lips = [cervix.at(u, v * thick) for u, v in (
         (-0.12, -0.75), (0.3, -1), (0.75, -1.05), (1.08, -0.7), (1.0, 0.0), (1.1, 0.75), (0.75, 1.1),
-        (0.3, 1.05),        (-0.12, 0.8))]  # fmt: skip
+        (0.3, 1.05), (-0.12, 0.8))]  # fmt: skip
     outline = spline(np.array(lips), 90, closed=True)
     level = float(rng.uniform(0.4, 1.0))
     canvas.fill(
@@ -117,16 +117,20 @@ def _walls(canvas: Canvas, cervix: _Cervix, thick: float) -> None:
         canvas.fill(canvas.curve(canal, float(rng.uniform(0.8, 2.5))), scatter=0.05)
     canvas.interface(canal, strength, float(rng.uniform(0.5, 1.1)), diffuse=0.5)
     if rng.random() < 0.4:
-        depth, wide = float(rng.uniform(4, 14)), float(rng.uniform(4, 12))
-        base = cervix.canal[0] - cervix.along * depth
-        funnel = np.stack(
-            [
-                cervix.canal[0],
-                base + cervix.across * wide,
-                base - cervix.along * 6,
-                base - cervix.across * wide,
-            ]
-        )
-        canvas.fill(canvas.polygon(funnel), scatter=0.02, echo=0)
+        _funnel(canvas, cervix)
     vagina = [cervix.at(1.0, 0), cervix.at(1.15, -0.3 * thick), np.array([cervix.canal[-1, 0] * 0.5, 3.0])]
     canvas.interface(smooth_path(vagina, 0.5, rng, 30), float(rng.uniform(0.8, 3)), 0.8, diffuse=0.4)
+
+
+def _funnel(canvas: Canvas, cervix: _Cervix) -> None:
+    """The open upper part of the canal: a V or U of fluid that ends at the internal os."""
+    rng = canvas.rng
+    depth, wide = float(rng.uniform(4, 16)), float(rng.uniform(2, 9))
+    part = np.linspace(0, 1, 12)
+    opening = wide * part ** float(rng.uniform(0.4, 1.4))
+    middle = cervix.canal[0] - part[:, None] * depth * cervix.along
+    sides = opening[:, None] * cervix.across
+    outline = np.concatenate([middle + sides, (middle - sides)[::-1]])
+    canvas.fill(canvas.polygon(outline), scatter=0.02, echo=0)
+    for side in (sides, -sides):
+        canvas.interface(middle + side, float(rng.uniform(0.5, 2)), 0.7)

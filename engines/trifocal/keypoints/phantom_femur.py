@@ -36,7 +36,7 @@ def femur_scene(rng: np.random.Generator) -> Scene:
     middle = np.array([float(rng.normal(0, 4)), front + 0.5 * length * abs(np.sin(turn)) + 0.2 * length])
     depth = float(middle[1] + 0.5 * length * abs(np.sin(turn)) + 0.25 * length + rng.uniform(15, 55))
     probe = Probe("convex", depth, float(rng.uniform(42, 65)), float(rng.uniform(27, 36)),
-                  frequency_mhz=float(rng.uniform(2.5, 5.5)))  # fmt: skip
+                  frequency_mhz=float(np.clip(rng.normal(6.5 - 0.022 * depth, 1.0), 2.5, 8)))  # fmt: skip
     bend = float(rng.normal(0.03, 0.025)) * length
     s = np.linspace(-1, 1, 40)
     shaft = middle + s[:, None] * 0.5 * length * along - (bend * (1 - s**2))[:, None] * across
@@ -60,10 +60,10 @@ def _uterus(canvas: Canvas, middle: NDArray[np.float64], length: float, front: f
         at = middle[1] + 0.5 * length if behind else 0.35 * front
         placenta(canvas, float(at), float(rng.uniform(15, 35)), behind=behind)
     clutter(canvas, int(rng.integers(0, 7)))
-    if rng.random() < 0.8:
+    if rng.random() < 0.6:
         size = (length * float(rng.uniform(0.7, 1.3)), length * float(rng.uniform(0.35, 0.7)))
         place = middle + rng.normal(0, 0.2 * length, 2)
-        sac = blob(place, size, float(rng.normal(0, 20)), 0.05 * length, rng)
+        sac = blob(place, size, float(rng.normal(0, 20)), float(rng.uniform(0.05, 0.2)) * length, rng)
         fluid(canvas, sac, float(rng.uniform(0.5, 3)))
     for _ in range(int(rng.integers(0, 4))):
         place = middle + rng.normal(0, 1, 2) * (0.8 * length, 0.5 * length)
@@ -73,13 +73,20 @@ def _uterus(canvas: Canvas, middle: NDArray[np.float64], length: float, front: f
 def _thigh(canvas: Canvas, middle: NDArray[np.float64], length: float, tilt: float) -> None:
     """Muscle around the bone, skin, and cartilage at both ends."""
     rng = canvas.rng
-    size = (length * float(rng.uniform(0.68, 0.85)), length * float(rng.uniform(0.2, 0.38)))
+    size = (length * float(rng.uniform(0.68, 0.85)), length * float(rng.uniform(0.2, 0.45)))
     shift = rng.normal(0, 0.06 * length, 2)
-    outline = blob(middle + shift, size, tilt + float(rng.normal(0, 6)), 0.03 * length, rng)
+    outline = blob(middle + shift, size, tilt + float(rng.normal(0, 8)), 0.05 * length, rng)
     mask = canvas.polygon(outline)
     level = float(10 ** rng.uniform(-0.6, 0.0))
-    canvas.fill(mask, scatter=level * np.exp(0.3 * canvas.texture(0.12 * length)), loss=0.0, echo=0)
-    canvas.interface(outline, float(rng.uniform(0.8, 4)), 0.8, closed=True)
+    canvas.fill(
+        mask,
+        scatter=level
+        * np.exp(0.3 * canvas.texture(0.12 * length, 3) + 0.3 * canvas.texture(0.04 * length, 4)),
+        loss=0.0,
+        echo=0,
+    )
+    skin = float(10 ** rng.uniform(-0.8, 0.6)) * np.exp(0.5 * rng.standard_normal(len(outline)).cumsum() / 5)
+    canvas.interface(outline, skin, float(rng.uniform(0.6, 1.4)), closed=True, specular=3, diffuse=0.1)
     for _ in range(int(rng.integers(0, 5))):  # sheets between muscles
         start = middle + rng.normal(0, 1, 2) * (0.3 * length, 0.12 * length)
         turn = np.deg2rad(tilt + rng.normal(0, 12))
@@ -92,7 +99,8 @@ def _shaft(canvas: Canvas, shaft: NDArray[np.float64], length: float) -> None:
     rng = canvas.rng
     s = np.linspace(-1, 1, len(shaft))
     thick = 0.9 + 0.035 * length
-    width = thick * (0.75 + 0.45 * np.abs(s) ** 3)
+    uneven = 1 + 0.2 * np.sin(s * float(rng.uniform(2, 9)) + float(rng.uniform(0, 6)))
+    width = thick * (0.7 + float(rng.uniform(0, 0.6)) * np.abs(s) ** 3) * uneven
     along = (shaft[-1] - shaft[0]) / np.linalg.norm(shaft[-1] - shaft[0])
     for end, way in ((0, -1), (-1, 1)):  # unossified: dark
         centre = shaft[end] + way * along * 0.075 * length
@@ -110,6 +118,4 @@ def _shaft(canvas: Canvas, shaft: NDArray[np.float64], length: float) -> None:
     strength = float(10 ** rng.uniform(0.8, 1.3)) * np.exp(
         0.25 * rng.standard_normal(len(shaft)).cumsum() / 4
     )
-    canvas.interface(
-        inner, strength, float(np.mean(width)) * 0.8, specular=float(rng.uniform(0.8, 2)), diffuse=0.25
-    )
+    canvas.interface(inner, strength, 0.8 * width, specular=float(rng.uniform(0.8, 2)), diffuse=0.25)

@@ -151,8 +151,8 @@ def _skull(canvas: Canvas, rim: Ellipse) -> None:
     for _ in range(int(rng.integers(0, 5))):
         away = np.abs((t - rng.uniform(0, 2 * np.pi) + np.pi) % (2 * np.pi) - np.pi)
         strength *= 1 - float(rng.uniform(0.3, 0.9)) * np.exp(-((away / rng.uniform(0.05, 0.4)) ** 2))
-    canvas.interface(line, strength, thick, closed=True, specular=float(rng.uniform(1, 3)),
-                     diffuse=float(rng.uniform(0.05, 0.3)))  # fmt: skip
+    canvas.interface(line, strength, thick, closed=True, specular=float(rng.uniform(1, 4)),
+                     diffuse=float(10 ** rng.uniform(-1.7, -0.6)))  # fmt: skip
     if rng.random() < 0.4:
         turn = rng.uniform(0, np.pi)
         reach = 0.7 * min(a, b) * np.array([np.cos(turn), np.sin(turn)])
@@ -169,10 +169,12 @@ def _symphysis(canvas: Canvas, lower: NDArray[np.float64], upper: NDArray[np.flo
     outline = Ellipse((0.0, 0.0), (half, across), angle).outline(90) + 0.5 * (lower + upper)
     outline = wobbled(outline, 0.25, rng, waves=3)
     mask = canvas.polygon(outline)
-    level = float(10 ** rng.uniform(-0.9, 0.1))
+    level = float(10 ** rng.uniform(-1.0, 0.35))
     loss = float(rng.uniform(0.1, 1.0))
     canvas.fill(mask, scatter=level * np.exp(0.25 * canvas.texture(5)), loss=loss, echo=0)
-    strength = float(10 ** rng.uniform(0.25, 0.9))
+    strength = float(10 ** rng.uniform(0.0, 0.9)) * np.exp(
+        0.5 * rng.standard_normal(len(outline)).cumsum() / 5
+    )
     specular, diffuse = float(rng.uniform(0.8, 2.5)), float(rng.uniform(0.15, 0.5))
     width = float(rng.uniform(0.8, 2))
     canvas.interface(outline, strength, width, closed=True, specular=specular, diffuse=diffuse)

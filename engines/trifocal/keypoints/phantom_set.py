@@ -57,7 +57,7 @@ class PhantomSet:
     def write(self, out: Path, *, workers: int, progress: Progress) -> int:
         """Make the images and the table; what an interrupted run left behind is made anew.
 
-        Writes images/TASK/SEED.png, phantoms.json (what the set is), and points.csv when all images are there.
+        Writes images/TASK/SEED.png, phantoms.json (what the set is), and at last points.csv.
 
         Args:
             out: Folder; made if it does not exist.

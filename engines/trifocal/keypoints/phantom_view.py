@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 SCREEN_MARGINS = (0.14, 0.10, 0.12, 0.06)  # left, top, right, bottom, as a part of the picture
 TIGHT_MARGINS = (0.01, 0.01, 0.01, 0.01)
+CLOSEST_MM_PER_PX = 0.095  # machines hardly zoom further
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ def _cropped(
 ) -> View:
     """Zoomed in on the scene's focus, with more or less around it."""
     low, high = np.array(focus_mm[:2]), np.array(focus_mm[2:])
-    mm_per_px = float(((high - low) / size).max() * rng.uniform(1.0, 1.25))
+    mm_per_px = max(float(((high - low) / size).max() * rng.uniform(1.0, 1.25)), CLOSEST_MM_PER_PX)
     reach = np.array(size) * mm_per_px
     origin = low - (reach - (high - low)) * np.clip(rng.normal(0.5, 0.2, 2), 0, 1)
     # no more than a little black above the face or below the sector, where there is a choice
