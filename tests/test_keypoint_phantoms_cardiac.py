@@ -10,7 +10,7 @@ from trifocal.keypoints.phantom_outline import area, crossings, curve, grown, in
 from trifocal.keypoints.phantom_section import aortic_opening, contraction, mitral_opening
 from trifocal.keypoints.tasks import TASKS
 
-SEEDS = range(12)
+SEEDS = range(8)
 PHASES = (0.0, 0.2, 0.37, 0.55, 0.8)
 
 # mm: from small children at end-systole to what severe illness makes of it
@@ -188,11 +188,11 @@ def test_a_cine_shows_the_collapse_in_pixels_and_mm_with_one_window():
 
 
 def test_a_cine_moves_smoothly_and_is_deterministic():
-    frames, points, _ = phantom_cine("A4C", 2, frames=12)
-    again = phantom_cine("A4C", 2, frames=12)
+    frames, points, _ = phantom_cine("A4C", 2, frames=8)
+    again = phantom_cine("A4C", 2, frames=8)
     assert np.array_equal(frames, again[0])
     steps = np.abs(np.diff(points, axis=0)).max()
-    assert 0 < steps < 0.1 * max(frames.shape[1:])
+    assert 0 < steps < 0.15 * max(frames.shape[1:])
     outside = frames.max(axis=0) == frames.min(axis=0)
     assert 0.05 < outside.mean() < 0.9  # black and marks stay, the heart moves
 

@@ -82,6 +82,7 @@ class FourChambers:
         size = body.size
 
         sick = rng.random() < 0.25
+        along, across = ((0.03, 0.08), (0.06, 0.18)) if sick else ((0.12, 0.19), (0.24, 0.36))
         return cls(
             lv=(size(82, 0.07, 1.15), size(45, 0.09, 1.4)),
             rv=(size(68, 0.08, 1.2), size(35, 0.12, 1.45)),
@@ -91,9 +92,7 @@ class FourChambers:
             lateral=size(8.5, 0.13, 1.5),
             free_wall=size(4, 0.15, 1.8),
             offset=size(6, 0.25, 1.0),
-            shortening=(rng.uniform(0.03, 0.08), rng.uniform(0.06, 0.18))
-            if sick
-            else (rng.uniform(0.12, 0.19), rng.uniform(0.24, 0.36)),
+            shortening=(float(rng.uniform(*along)), float(rng.uniform(*across))),
             mitral=float(rng.uniform(0.62, 0.76)),
             bend=float(rng.normal(0, 2.0)),
             shape=body.shape(),
@@ -230,14 +229,14 @@ class _Drawing:
         groove = np.array([self.lv[-1], outside[-1], outside[-1] + [3, 8], self.la[-12]])
         roof = np.array([self.ra[60], self.ra[42], self.ra[26], self.la[26], self.la[42], self.la[60]])
         bed = curve(roof + np.array([[-3, 2], [-3, 9], [0, 12], [0, 12], [4, 9], [4, 2]]), 40)
-        veins = [Tissue(_vein(self.la[i], self.la.mean(axis=0), 0.2 * h.la[1]), BLOOD) for i in (34, 52)]
+        mouths = [_vein(self.la[i], self.la.mean(axis=0), 0.2 * h.la[1]) for i in (34, 52)]
         return (
             Tissue(bed, FAT),
             Tissue(outside, MYOCARDIUM),
             Tissue(free, MYOCARDIUM),
             Tissue(crux, FAT),
             Tissue(groove, FAT),
-            *veins,
+            *(Tissue(mouth, BLOOD) for mouth in mouths),
             *(Tissue(outline, BLOOD) for outline in blood.values()),
         )
 

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from trifocal.keypoints.phantom_outline import beside, crossings
+from trifocal.keypoints.phantom_outline import beside, crossings, met
 from trifocal.keypoints.phantom_plax_outlines import ROOT_WALL_MM, LongAxisOutlines
 from trifocal.keypoints.phantom_section import (
     BLOOD,

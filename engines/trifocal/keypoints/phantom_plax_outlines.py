@@ -1,4 +1,4 @@
-"""Outlines of the parasternal long-axis view, from which phantom_plax makes tissues, surfaces and landmarks."""
+"""Outlines of the parasternal long-axis view; phantom_plax makes tissues, surfaces and landmarks of them."""
 
 from __future__ import annotations
 
@@ -122,6 +122,7 @@ class LongAxisOutlines:
         self.la = ring(knots)
 
     def cusp_tips(self) -> tuple[Floats, Floats]:
+        """Tips of the anterior and the posterior cusp of the aortic valve."""
         h = self.heart
         gap = h.annulus * (0.05 + (h.valve - 0.05) * self.aortic_open)
         return self.root_at(h.sinus_height * (0.5 + 0.18 * self.aortic_open), gap)
