@@ -166,6 +166,13 @@ def bench_drag():
     return measure()
 
 
+def bench_sonichu():
+    """SONICHU-124M and transformers' ViTPose of that size, one 256 x 256 image (ms)."""
+    from vitpose import measure
+
+    return measure()
+
+
 BENCHMARKS = {n.removeprefix("bench_"): f for n, f in list(globals().items()) if n.startswith("bench_")}
 
 
@@ -218,6 +225,10 @@ def ratios(found):
         below = found["prediction"]["full"]
         rows.append(("ratio", "solver / network, full prediction", f"{solver / full:.3g}", ""))
         rows.append(("ratio", "network / HAS, full prediction", f"{full / below:.3g}", ""))
+    sonichu = found.get("sonichu", {})
+    for case in [c for c in sonichu if c.startswith("SONICHU")]:
+        same = next(c for c in sonichu if c.startswith("trans") and c.split(", ")[-1] == case.split(", ")[-1])
+        rows.append(("ratio", f"{case} / transformers' ViTPose", f"{sonichu[case] / sonichu[same]:.3g}", ""))
     if "start" in found:
         rows.append(
             ("ratio", "app / bare napari", f"{found['start']['app'] / found['start']['bare napari']:.3g}", "")
