@@ -139,10 +139,17 @@ def test_the_loss_is_zero_only_where_the_maps_are_the_targets():
     outline[0, 0] = torch.logit(inside[0].clamp(1e-6, 1 - 1e-6))
     zeros = torch.zeros(1, dtype=torch.long)
     rows, channels = torch.zeros(2, dtype=torch.long), torch.arange(2)
-    found = losses(heat, outline, channels, rows, points, ellipses, zeros, zeros)
-    shifted = losses(heat, outline, channels, rows, points + 8, ellipses * 0.9, zeros, zeros)
+    fixed, free = torch.arange(2), torch.tensor([1, 0])
+    found = losses(heat, outline, channels, rows, points, fixed, ellipses, zeros, zeros)
+    shifted = losses(heat, outline, channels, rows, points + 8, fixed, ellipses * 0.9, zeros, zeros)
+    swapped = [
+        losses(heat, outline, channels, rows, points.flip(0), p, ellipses, zeros, zeros)
+        for p in (fixed, free)
+    ]
     assert float(found["loss"]) == pytest.approx(0, abs=0.02)
     assert float(shifted["point"]) > 0.5
+    assert float(swapped[0]["point"]) > 5
+    assert float(swapped[1]["point"]) == pytest.approx(0, abs=0.01)
     assert float(shifted["outline"]) > 0.1
 
 

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 MOST = max(task.count for task in TASKS.values())
 
+UNCLEAR = 0.4
+"""Rise over length of a pair below which its order says little."""
+
 
 class Pictures:
     """All images of a training in memory, on the network's canvas.
@@ -79,6 +82,10 @@ class Pictures:
             images = spoil(warp(images, affines.to(chosen.device)), how)
             points = (affines[:, None, :, :2] @ points[..., None])[..., 0] + affines[:, None, :, 2]
         parts = [_targets(row, points[row], list(TASKS)[int(tasks[row])]) for row in range(len(chosen))]
+        first = 0
+        for part in parts:
+            part["partners"] += first
+            first += len(part["points"])
         joined = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
         floats = {n: v.float() if v.is_floating_point() else v for n, v in joined.items()}
         return {"images": images, **{n: v.to(chosen.device) for n, v in floats.items()}}
@@ -100,10 +107,20 @@ def _targets(row: int, points: Tensor, task_id: str) -> dict[str, Tensor]:
     limits = torch.tensor([CANVAS[1] - 0.5, CANVAS[0] - 0.5])
     kept = ((own > -0.5) & (own < limits)).all(-1)  # NaN is not kept
     count = int(kept.sum())
+    place = kept.cumsum(0) - 1
+    partner = place.clone()
+    for pair in task.pairs:
+        a, b = pair.ends
+        across = (own[b] - own[a]).abs()
+        along = across[1] if pair.first == "upper" else across[0]
+        # which end of a nearly level pair is the upper one is chance: the network may choose
+        if kept[a] and kept[b] and along < UNCLEAR * across.norm():
+            partner[a], partner[b] = place[b], place[a]
     channels = torch.arange(heat_channels(task_id).start, heat_channels(task_id).stop)
     return {
         "points": own[kept],
         "channels": channels[kept],
+        "partners": partner[kept],
         "rows": torch.full((count,), row),
         "ellipses": ellipse[: int(whole)],
         "ellipse_rows": torch.full((int(whole),), row),

@@ -60,8 +60,8 @@ def inside_maps(ellipses: Tensor, shape: tuple[int, int]) -> Tensor:
 
 
 def losses(
-    heat: Tensor, outline: Tensor, channels: Tensor, rows: Tensor, points: Tensor, ellipses: Tensor,
-    ellipse_channels: Tensor, ellipse_rows: Tensor,
+    heat: Tensor, outline: Tensor, channels: Tensor, rows: Tensor, points: Tensor, partners: Tensor,
+    ellipses: Tensor, ellipse_channels: Tensor, ellipse_rows: Tensor,
 ) -> dict[str, Tensor]:  # fmt: skip
     """Cross-entropy of heat maps, binary cross-entropy and Dice (Milletari et al. 2016) of insides.
 
@@ -71,18 +71,24 @@ def losses(
         channels: (N,) heat map of each point.
         rows: (N,) image of each point.
         points: (N, 2) network pixels.
+        partners: (N,) the point that each may change places with, whichever way the loss is lower; itself if
+            the order is clear.
         ellipses: (M, 2, 3) as in `inside_maps`.
         ellipse_channels: (M,) outline channel of each ellipse.
         ellipse_rows: (M,) image of each ellipse.
 
     Returns:
-        The loss, its two parts, and the mean distance of the heat maps' expectations in network pixels.
+        The loss and its two parts; zero where the maps are the targets.
     """
     shape = heat.shape[-2:]
     logits = heat[rows, channels].float().flatten(1)
     target = gaussian_maps(points, (shape[0], shape[1]))
     entropy = -(target * torch.log(target.clamp_min(1e-12))).sum(1)
-    point = (-(target * functional.log_softmax(logits, dim=1)).sum(1) - entropy).mean()
+    found = functional.log_softmax(logits, dim=1)
+    straight = -(target * found).sum(1) - entropy
+    crossed = -(target[partners] * found).sum(1) - entropy[partners]
+    # both ends of a pair have the same sum, so that they choose the same way
+    point = (torch.minimum(straight + straight[partners], crossed + crossed[partners]) / 2).mean()
     total = {"point": point}
     if len(ellipses):
         wanted = inside_maps(ellipses, (shape[0], shape[1])).to(logits.dtype)
