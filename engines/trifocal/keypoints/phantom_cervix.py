@@ -112,7 +112,7 @@ def _walls(canvas: Canvas, cervix: _Cervix, thick: float) -> None:
     canvas.fill(dark, scatter=level * float(rng.uniform(0.3, 1.3)))
     canal = smooth_path(cervix.canal[::6], 0.25, rng, 40)
     canal[0], canal[-1] = cervix.canal[0], cervix.canal[-1]
-    strength = float(10 ** rng.uniform(-0.1, 0.5)) * np.exp(0.4 * rng.standard_normal(40))
+    strength = float(10 ** rng.uniform(0.1, 0.6)) * np.exp(0.3 * rng.standard_normal(40))
     if rng.random() < 0.45:  # open: a dark line between two bright ones
         canvas.fill(canvas.curve(canal, float(rng.uniform(0.8, 2.5))), scatter=0.05)
     canvas.interface(canal, strength, float(rng.uniform(0.5, 1.1)), diffuse=0.5)

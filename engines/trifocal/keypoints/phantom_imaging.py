@@ -29,6 +29,9 @@ SPEED_MM_US = 1.54
 FWHM = 2.3548  # full width at half maximum of a Gaussian of deviation 1
 MOST_BEAMS, MOST_DEPTHS = 288, 900
 DEPTH_OF_FIELD = 10.0  # of the focus, in f_number^2 wavelengths
+MOST_BLUR = 1.8
+DEPTH_SLOPE_DB = (-2.0, 4.0)  # mean and deviation of the gain that is missing at the deepest point
+LEAST_LOBE = {"convex": 0.0035, "phased": 0.010, "linear": 0.0, "endocavity": 0.0035}  # half sectors
 SIDE_LOBE_WIDTH = 5.0  # against the main lobe
 SHADOW_BLUR_MM = 1.0  # the aperture looks round a narrow absorber
 
@@ -54,7 +57,7 @@ def beams_for(scene: Scene, view: View, machine: Machine) -> Beams:
     """A grid fine enough for the resolution of the probe and of the picture, over what the picture shows."""
     probe = scene.probe
     wavelength = SPEED_MM_US / probe.frequency_mhz
-    border = view.grid_mm()[::8, ::8].reshape(-1, 2)
+    border = view.grid_mm()[::4, ::4].reshape(-1, 2)
     beam, depth = probe.beam_depth(border)
     inside = (np.abs(beam) <= 1) & (depth >= 0) & (depth <= probe.depth_mm)
     beam, depth = (beam[inside], depth[inside]) if inside.any() else (np.array([-1, 1]), np.array([0, 1]))
@@ -65,14 +68,16 @@ def beams_for(scene: Scene, view: View, machine: Machine) -> Beams:
     depths = np.linspace(first, last, count)
     focus = machine.focus * probe.depth_mm
     field = DEPTH_OF_FIELD * machine.f_number**2 * wavelength
-    lobe_mm = machine.f_number * wavelength / FWHM * np.sqrt(1 + ((depths - focus) / field) ** 2)
+    # machines focus dynamically on what returns: away from the focus the lobe widens a little only
+    blur = np.minimum(np.sqrt(1 + ((depths - focus) / field) ** 2), MOST_BLUR)
+    lobe_mm = machine.f_number * wavelength / FWHM * blur
     if probe.kind == "linear":
         mm_per_beam = np.full(count, probe.half_width_mm)
     else:
         mm_per_beam = (probe.radius_mm + depths) * np.deg2rad(probe.half_angle_deg)
     # an aperture cannot be larger than the face: a small one has a lobe of constant angle
-    lobe = np.maximum(lobe_mm / mm_per_beam, 0.0035 if probe.kind != "linear" else 0)
-    spare = 4 * float(lobe.max())
+    lobe = np.maximum(lobe_mm / mm_per_beam, LEAST_LOBE[probe.kind])
+    spare = 4 * float(lobe.max()) + 4 * view.mm_per_px / mm_per_beam[0]
     low, high = max(beam.min() - spare, -1 - spare), min(beam.max() + spare, 1 + spare)
     beams = int(np.clip((high - low) / (0.9 * np.percentile(lobe, 20)), 24, MOST_BEAMS))
     across = np.linspace(low, high, beams)
@@ -146,7 +151,7 @@ def _gain(
     lost = np.cumsum(loss, axis=0) * np.float32(step)
     lost = gaussian_filter1d(lost, 0.8 * float(np.median(beams.lobe)) + 0.5, axis=1, truncate=2.5)
     knots = gaussian_filter1d(rng.normal(0, machine.tgc_db, 10), 0.8)
-    knots += np.linspace(0, rng.normal(-2, 4), 10)
+    knots += np.linspace(0, rng.normal(*DEPTH_SLOPE_DB), 10)
     along = np.interp(np.linspace(0, 9, len(beams.depth)), np.arange(10), knots)
     contact = gaussian_filter1d(rng.normal(0, machine.tgc_db, 14), 0.8)
     across = np.interp(beams.beam, np.linspace(-1, 1, 14), contact)

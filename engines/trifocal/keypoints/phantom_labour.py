@@ -172,7 +172,7 @@ def _symphysis(canvas: Canvas, lower: NDArray[np.float64], upper: NDArray[np.flo
     level = float(10 ** rng.uniform(-1.0, 0.35))
     loss = float(rng.uniform(0.1, 1.0))
     canvas.fill(mask, scatter=level * np.exp(0.25 * canvas.texture(5)), loss=loss, echo=0)
-    strength = float(10 ** rng.uniform(0.0, 0.9)) * np.exp(
+    strength = float(10 ** rng.uniform(0.2, 0.9)) * np.exp(
         0.5 * rng.standard_normal(len(outline)).cumsum() / 5
     )
     specular, diffuse = float(rng.uniform(0.8, 2.5)), float(rng.uniform(0.15, 0.5))
