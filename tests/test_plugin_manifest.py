@@ -5,10 +5,11 @@ import json
 import numpy as np
 import pytest
 from npe2 import PluginManager, PluginManifest
+from PIL import Image as Picture
 
 import napari_trifocal.sample as sample_module
 from heads import shell_ct
-from napari_trifocal.reader import get_reader, read_volumes, volume_name
+from napari_trifocal.reader import get_reader, read_either, read_frames, read_volumes, volume_name
 from napari_trifocal.writer import data_to_world, layer_image, write_image
 from trifocal import io
 from trifocal.image import Image, ImageError
@@ -23,8 +24,8 @@ def test_the_installed_plugin_has_what_it_promises(manifest):
     contributions = manifest.contributions
 
     assert manifest.name == "trifocal"
-    assert [w.display_name for w in contributions.widgets] == ["Focus"]
-    assert [s.key for s in contributions.sample_data] == ["head"]
+    assert [w.display_name for w in contributions.widgets] == ["Focus", "Keypoints"]
+    assert [s.key for s in contributions.sample_data] == ["head", "hc", "a4c", "ivc"]
     properties = contributions.configurations["compute"].properties
     assert properties["device"].enum == ["auto", "cpu", "cuda"]
     assert set(properties) == {"device", "cache_folder"}
@@ -40,35 +41,52 @@ def _load(python_name):
     return getattr(__import__(module, fromlist=[name]), name)
 
 
-def test_the_widget_is_a_class_that_napari_can_give_its_viewer_to(manifest):
+@pytest.mark.parametrize("id_", ["trifocal.focus_widget", "trifocal.keypoints_widget"])
+def test_a_widget_is_a_class_that_napari_can_give_its_viewer_to(manifest, id_):
     import inspect
 
-    widget = _load(
-        next(c.python_name for c in manifest.contributions.commands if c.id == "trifocal.focus_widget")
-    )
+    widget = _load(next(c.python_name for c in manifest.contributions.commands if c.id == id_))
 
     assert inspect.isclass(widget)
     assert list(inspect.signature(widget).parameters) == ["napari_viewer"]
 
 
 @pytest.mark.parametrize(
-    "name", ["head.nii", "head.nii.gz", "head.NRRD", "head.mha", "head.mhd", "one.dcm", "series.zip"]
+    "name", ["head.nii", "head.nii.gz", "head.NRRD", "head.mha", "head.mhd", "series.zip"]
 )
 def test_the_reader_takes_volumes(name, tmp_path):
     assert get_reader(str(tmp_path / name)) is read_volumes
 
 
-def test_the_reader_takes_folders_and_leaves_pictures_alone(tmp_path):
-    assert get_reader(str(tmp_path)) is read_volumes
-    assert get_reader(str(tmp_path / "picture.png")) is None
+@pytest.mark.parametrize("name", ["a.png", "a.JPG", "a.tif", "a.bmp", "a.avi", "a.mp4"])
+def test_the_reader_takes_pictures_and_films(name, tmp_path):
+    assert get_reader(str(tmp_path / name)) is read_frames
+
+
+def test_the_reader_looks_into_what_may_be_either_and_leaves_the_rest_alone(tmp_path):
+    assert get_reader(str(tmp_path)) is read_either
+    assert get_reader(str(tmp_path / "one.dcm")) is read_either
+    assert get_reader([str(tmp_path / "a.nii"), str(tmp_path / "b.png")]) is read_either
     assert get_reader([str(tmp_path / "a.nii"), str(tmp_path / "b.txt")]) is None
+
+
+def test_a_volume_and_pictures_together_are_two_layers(tmp_path):
+    io.write(shell_ct(spacing_mm=12.0), tmp_path / "head.nii.gz")
+    for name, value in (("1.png", 10), ("2.png", 20)):
+        Picture.fromarray(np.full((6, 8), value, np.uint8)).save(tmp_path / name)
+
+    volume, frames = read_either([str(tmp_path / name) for name in ("1.png", "head.nii.gz", "2.png")])
+
+    assert volume[1]["name"] == "head"
+    assert frames[0].shape == (2, 6, 8)
+    assert np.asarray(frames[0])[:, 0, 0].tolist() == [10, 20]
 
 
 def test_napari_finds_the_reader_by_the_name_of_a_file(tmp_path):
     manager = PluginManager()
     manager.register(PluginManifest.from_distribution("trifocal"))
 
-    for name in ("head.nii.gz", "head.nrrd", "series.zip"):
+    for name in ("head.nii.gz", "head.nrrd", "series.zip", "image.png", "cine.avi"):
         assert [r.command for r in manager.iter_compatible_readers([str(tmp_path / name)])]
 
 
@@ -132,3 +150,21 @@ def test_the_sample_head_is_a_ct_layer(monkeypatch):
     ((data, look, kind),) = sample_module.sample_head()
 
     assert (data.shape, look["name"], kind) == ((3, 4, 5), "sample head", "image")
+
+
+def test_the_sample_ultrasound_knows_its_task_and_its_scale():
+    ((still, look, _),) = sample_module.sample_hc()
+    clip = look["metadata"]["trifocal_reel"].clips[0]
+
+    assert still.ndim == 2
+    assert clip.task.id == "HC"
+    assert clip.cine.pixel_spacing_mm[0] > 0
+
+
+def test_the_sample_cines_move(monkeypatch):
+    monkeypatch.setattr(sample_module, "CINE_FRAMES", 3)
+    ((frames, look, _),) = sample_module.sample_ivc()
+
+    assert frames.shape[0] == 3
+    assert (np.asarray(frames[0]) != np.asarray(frames[1])).any()
+    assert look["metadata"]["trifocal_reel"].cine(0).times_s[-1] == pytest.approx(2 * 4.0 / 3)

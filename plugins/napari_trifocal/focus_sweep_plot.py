@@ -11,6 +11,7 @@ from qtpy.QtGui import QColor, QFont, QImage, QPainter, QPen, QPolygonF
 from qtpy.QtWidgets import QSizePolicy, QWidget
 
 from napari_trifocal.layers import COLOURS, SHELL, TARGET
+from napari_trifocal.ticks import ticks
 from trifocal import RESEARCH_USE_ONLY
 from trifocal.focus.sweep import distances_mm
 
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 
 GROUND, GRID, TEXT, HAIR = "#101214", "#2a2e33", "#c8ccd0", "#ffffff"
 LEFT, RIGHT, TOP, BOTTOM, BETWEEN, NOTICE = 42, 42, 20, 20, 26, 14
-TICKS = 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -233,15 +233,6 @@ class SweepPlot(QWidget):
 def most(values: NDArray[np.float64]) -> float:
     """The top of an axis from 0 that holds these."""
     return 1.1 * max(float(values.max()), 1e-3)
-
-
-def ticks(low: float, high: float) -> list[float]:
-    """About four round numbers between two."""
-    rough = (high - low) / TICKS
-    power = 10.0 ** np.floor(np.log10(rough))
-    step = float(power * next(s for s in (1, 2, 5, 10) if s * power >= rough))
-    first, last = int(np.ceil(low / step - 1e-9)), int(np.floor(high / step + 1e-9))
-    return [float(round(i * step, 9)) for i in range(first, last + 1)]
 
 
 def _y(value: float, values: NDArray[np.float64], pane: QRectF) -> float:
