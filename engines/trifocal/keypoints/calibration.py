@@ -7,7 +7,7 @@ Rules for a DICOM file's ultrasound regions (PS3.3, C.8.5.5):
 - All points must lie in one such region. Of several that hold them all, the smallest by area counts, and of
   equal ones the first in the file. Where a smaller region of another kind (M-mode, spectrum) covers a point,
   there is no scale.
-- The boxes must fit into the picture; a maximum of one beyond the last pixel is let pass, since machines write
+- The boxes must fit into the picture; a maximum of one beyond the last pixel is let pass: machines write
   it. Where they stand out in both directions, the picture was resized after it was taken, and the deltas are
   those of another picture: there is no scale. Where they stand out in one direction and end at the picture's
   very edge in the other, the picture was cut and not resized, and the deltas hold.
