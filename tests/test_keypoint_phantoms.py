@@ -12,15 +12,15 @@ from scipy.ndimage import map_coordinates
 
 from trifocal.cli import main
 from trifocal.keypoints.ellipse import Ellipse, ellipse_from_axes
-from trifocal.keypoints.phantom_canvas import Canvas, spline, wobbled
-from trifocal.keypoints.phantom_imaging import beams_for, bmode, envelope
-from trifocal.keypoints.phantom_labour import nearest_point, tangent_point
-from trifocal.keypoints.phantom_machine import Machine, random_machine
-from trifocal.keypoints.phantom_marks import burn_in
-from trifocal.keypoints.phantom_scene import Probe
-from trifocal.keypoints.phantom_set import PhantomSet
-from trifocal.keypoints.phantom_view import View, random_view
 from trifocal.keypoints.phantoms import mirrored, phantom, scene_of
+from trifocal.keypoints.phantoms.canvas import Canvas, spline, wobbled
+from trifocal.keypoints.phantoms.image_set import PhantomSet
+from trifocal.keypoints.phantoms.imaging import beams_for, bmode, envelope
+from trifocal.keypoints.phantoms.labour import nearest_point, tangent_point
+from trifocal.keypoints.phantoms.machine import Machine, random_machine
+from trifocal.keypoints.phantoms.marks import burn_in
+from trifocal.keypoints.phantoms.scene import Probe
+from trifocal.keypoints.phantoms.view import View, random_view
 from trifocal.keypoints.tasks import TASKS
 from trifocal.predictor import silent
 
@@ -60,7 +60,7 @@ def echoes(canvas, machine=IDEAL, seed=0):
 
 def without_slope(monkeypatch):
     """The gain's slope over the depth is random in every image; the closed forms need none."""
-    monkeypatch.setattr("trifocal.keypoints.phantom_imaging.DEPTH_SLOPE_DB", (0.0, 0.0))
+    monkeypatch.setattr("trifocal.keypoints.phantoms.imaging.DEPTH_SLOPE_DB", (0.0, 0.0))
 
 
 def facing_rim(made, offsets_px):

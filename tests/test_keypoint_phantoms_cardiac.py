@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from trifocal.keypoints.phantom_cardiac import ANATOMIES, cardiac_scene
-from trifocal.keypoints.phantom_cine import phantom_cine
-from trifocal.keypoints.phantom_ivc import CavalVein
-from trifocal.keypoints.phantom_outline import area, crossings, curve, grown, inside, ring, tube, turned
-from trifocal.keypoints.phantom_section import aortic_opening, contraction, mitral_opening
+from trifocal.keypoints.phantoms.cardiac import ANATOMIES, cardiac_scene
+from trifocal.keypoints.phantoms.cine import phantom_cine
+from trifocal.keypoints.phantoms.ivc import CavalVein
+from trifocal.keypoints.phantoms.outline import area, crossings, curve, grown, inside, ring, tube, turned
+from trifocal.keypoints.phantoms.section import aortic_opening, contraction, mitral_opening
 from trifocal.keypoints.tasks import TASKS
 
 SEEDS = range(8)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from trifocal.cli.progress import Bar
-from trifocal.keypoints.phantom_set import TABLE, PhantomSet
+from trifocal.keypoints.phantoms.image_set import TABLE, PhantomSet
 from trifocal.keypoints.tasks import TASKS
 
 

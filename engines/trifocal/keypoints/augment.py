@@ -41,8 +41,8 @@ class Augmentation:
     noise: float = 0.2
 
 
-def random_affines(count: int, how: Augmentation) -> Tensor:
-    """Affines of the canvas onto itself: (count, 2, 3) float64, network pixel -> network pixel."""
+def random_affines(count: int, how: Augmentation, canvas: tuple[int, int] = CANVAS) -> Tensor:
+    """Affines of the canvas (rows, columns) onto itself: (count, 2, 3) float64, pixel -> pixel."""
 
     def uniform(half: float) -> Tensor:
         return (torch.rand(count, dtype=torch.float64) * 2 - 1) * half
@@ -53,8 +53,8 @@ def random_affines(count: int, how: Augmentation) -> Tensor:
     cos, sin = turn.cos(), turn.sin()
     sx, sy = size * aspect * mirror, size / aspect
     linear = torch.stack([torch.stack([cos * sx, -sin * sy], -1), torch.stack([sin * sx, cos * sy], -1)], -2)
-    middle = torch.tensor([(CANVAS[1] - 1) / 2, (CANVAS[0] - 1) / 2], dtype=torch.float64)
-    shift = torch.stack([uniform(how.shift) * CANVAS[1], uniform(how.shift) * CANVAS[0]], -1)
+    middle = torch.tensor([(canvas[1] - 1) / 2, (canvas[0] - 1) / 2], dtype=torch.float64)
+    shift = torch.stack([uniform(how.shift) * canvas[1], uniform(how.shift) * canvas[0]], -1)
     offset = middle + shift - (linear @ middle[:, None])[..., 0]
     return torch.cat([linear, offset[..., None]], -1)
 

@@ -175,6 +175,24 @@ def rank_correlation(doubt: ArrayLike, errors: ArrayLike) -> float:
     return float(stats.spearmanr(x, y).statistic)
 
 
+def in_order(doubt: ArrayLike, errors: ArrayLike) -> NDArray[np.float64]:
+    """Magnitudes of errors in the order of the doubt, the surest first; equal doubts share their mean error.
+
+    Args:
+        doubt: (n,) numbers; NaN counts as the highest.
+        errors: (n,); those that are NaN are left out.
+
+    Returns:
+        (m,), as many as there are errors that are numbers.
+    """
+    x, y = np.asarray(doubt, np.float64), np.abs(np.asarray(errors, np.float64))
+    kept = ~np.isnan(y)
+    x, y = np.where(np.isnan(x), np.inf, x)[kept], y[kept]
+    _, place, count = np.unique(x, return_inverse=True, return_counts=True)
+    ordered: NDArray[np.float64] = (np.bincount(place, y) / count)[np.sort(place)] if len(y) else y
+    return ordered
+
+
 def risk_coverage(doubt: ArrayLike, errors: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Mean error of the images that are kept when the most doubtful ones are set aside for a second look.
 
@@ -182,16 +200,12 @@ def risk_coverage(doubt: ArrayLike, errors: ArrayLike) -> tuple[NDArray[np.float
     function of the coverage. Images of equal doubt are kept in random order: the expected mean is given.
 
     Args:
-        doubt: (n,) numbers; the highest is set aside first. An image whose doubt is NaN goes before all.
+        doubt: (n,) numbers; the highest, and NaN before it, is set aside first.
         errors: (n,) whose magnitudes count; those that are NaN are left out.
 
     Returns:
-        (n,) fraction of the images that is kept, 1/n to 1, and (n,) mean error of these.
+        (m,) fraction of the images that is kept, 1/m to 1, and (m,) mean error of these.
     """
-    x, y = np.asarray(doubt, np.float64), np.abs(np.asarray(errors, np.float64))
-    kept = ~np.isnan(y)
-    x, y = np.where(np.isnan(x), np.inf, x)[kept], y[kept]
-    _, place, count = np.unique(x, return_inverse=True, return_counts=True)
-    even = (np.bincount(place, y) / count)[np.sort(place)] if len(y) else y
-    number = np.arange(1, len(y) + 1)
-    return number / max(len(y), 1), np.cumsum(even) / number
+    ordered = in_order(doubt, errors)
+    number = np.arange(1, len(ordered) + 1)
+    return number / max(len(ordered), 1), np.cumsum(ordered) / number

@@ -72,12 +72,18 @@ class SonichuPreprocessor:
 
     def tensor(self, pixels: Tensor) -> Tensor:
         """The same for a batch: (B, 1 or 3, rows, columns) uint8 -> (B, 3, size, size) float32."""
+        return self.normalised(self.stretched(pixels))
+
+    def stretched(self, pixels: Tensor) -> Tensor:
+        """(B, channels, rows, columns) uint8 -> (B, channels, size, size) float32, 0 to 1."""
         side = (self.image_size, self.image_size)
-        scaled = functional.interpolate(
-            pixels.float() / 255, side, mode="bilinear", align_corners=False, antialias=True
-        )
+        scaled = pixels.float() / 255
+        return functional.interpolate(scaled, side, mode="bilinear", align_corners=False, antialias=True)
+
+    def normalised(self, scaled: Tensor) -> Tensor:
+        """(B, 1 or 3, size, size), 0 to 1, -> (B, 3, size, size) less mean, by standard deviation."""
         mean, std = (
-            torch.tensor(v, device=pixels.device)[:, None, None] for v in (self.image_mean, self.image_std)
+            torch.tensor(v, device=scaled.device)[:, None, None] for v in (self.image_mean, self.image_std)
         )
         return (scaled.expand(-1, 3, -1, -1) - mean) / std
 

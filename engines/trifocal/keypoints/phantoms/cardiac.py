@@ -1,8 +1,8 @@
 """Cardiac scenes of the synthetic B-mode generator: PLAX, PSAX, A4C and IVC in front of a phased probe.
 
-An anatomy (phantom_plax, phantom_psax, phantom_a4c, phantom_ivc) draws itself in millimetres at a phase of
+An anatomy (`plax`, `psax`, `a4c`, `ivc`) draws itself in millimetres at a phase of
 the heart beat or of the breath; here it is turned, brought in front of a probe so that its landmarks are in
-the sector, and painted (phantom_heart_paint).
+the sector, and painted (`heart_paint`).
 """
 
 from __future__ import annotations
@@ -12,20 +12,20 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from trifocal.keypoints.phantom_a4c import FourChambers
-from trifocal.keypoints.phantom_heart_paint import Habit, paint
-from trifocal.keypoints.phantom_ivc import CavalVein
-from trifocal.keypoints.phantom_plax import LongAxis
-from trifocal.keypoints.phantom_psax import GreatVessels
-from trifocal.keypoints.phantom_scene import Probe
-from trifocal.keypoints.phantom_section import drawn_phase
+from trifocal.keypoints.phantoms.a4c import FourChambers
+from trifocal.keypoints.phantoms.heart_paint import Habit, paint
+from trifocal.keypoints.phantoms.ivc import CavalVein
+from trifocal.keypoints.phantoms.plax import LongAxis
+from trifocal.keypoints.phantoms.psax import GreatVessels
+from trifocal.keypoints.phantoms.scene import Probe
+from trifocal.keypoints.phantoms.section import drawn_phase
 from trifocal.keypoints.tasks import TASKS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from trifocal.keypoints.phantom_scene import Scene
-    from trifocal.keypoints.phantom_section import Section
+    from trifocal.keypoints.phantoms.scene import Scene
+    from trifocal.keypoints.phantoms.section import Section
 
     Floats = NDArray[np.float64]
     Anatomy = FourChambers | CavalVein | LongAxis | GreatVessels

@@ -11,8 +11,8 @@ from PIL import ImageDraw, ImageFont
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from trifocal.keypoints.phantom_machine import Machine
-    from trifocal.keypoints.phantom_view import View
+    from trifocal.keypoints.phantoms.machine import Machine
+    from trifocal.keypoints.phantoms.view import View
     from trifocal.keypoints.tasks import Task
 
 WORDS = (

@@ -1,8 +1,8 @@
 """What a synthetic B-mode image is made of: a probe, and maps of the tissue in front of it.
 
-The contract between anatomies (phantom_fetal*.py, phantom_pelvic.py, phantom_cardiac.py) and imaging
-(phantom_imaging.py): an anatomy is a function `(task_id, rng) -> Scene`. It chooses a `Probe`, paints on a
-`Canvas` (phantom_canvas.py) and returns `canvas.scene(points_mm, ...)`. It knows nothing about pixels, grey
+The contract between anatomies (`head`, `abdomen`, `femur`, `cervix`, `labour`, `cardiac`) and imaging
+(`imaging`): an anatomy is a function `(task_id, rng) -> Scene`. It chooses a `Probe`, paints on a
+`Canvas` (`canvas`) and returns `canvas.scene(points_mm, ...)`. It knows nothing about pixels, grey
 levels, text or the window that is shown; imaging knows nothing about organs.
 
 Frame: millimetres, x to the right, y down (deeper); (0, 0) is the middle of the probe's face, so y is the

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from trifocal.keypoints.phantom_cardiac import cardiac_scene
-from trifocal.keypoints.phantom_imaging import bmode
-from trifocal.keypoints.phantom_machine import random_machine
-from trifocal.keypoints.phantom_marks import burn_in
-from trifocal.keypoints.phantom_view import random_view
+from trifocal.keypoints.phantoms.cardiac import cardiac_scene
+from trifocal.keypoints.phantoms.imaging import bmode
+from trifocal.keypoints.phantoms.machine import random_machine
+from trifocal.keypoints.phantoms.marks import burn_in
+from trifocal.keypoints.phantoms.view import random_view
 from trifocal.keypoints.tasks import find_task
 
 if TYPE_CHECKING:

@@ -10,14 +10,14 @@ from PIL import Image as Picture
 from PIL import ImageDraw
 from scipy.ndimage import gaussian_filter
 
-from trifocal.keypoints.phantom_canvas import Canvas
-from trifocal.keypoints.phantom_section import BLOOD
+from trifocal.keypoints.phantoms.canvas import Canvas
+from trifocal.keypoints.phantoms.section import BLOOD
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from trifocal.keypoints.phantom_scene import Probe, Scene
-    from trifocal.keypoints.phantom_section import Section
+    from trifocal.keypoints.phantoms.scene import Probe, Scene
+    from trifocal.keypoints.phantoms.section import Section
 
     Floats = NDArray[np.float64]
 

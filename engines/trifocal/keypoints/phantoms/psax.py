@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from trifocal.keypoints.phantom_outline import beside, curve, ring, tube
-from trifocal.keypoints.phantom_section import (
+from trifocal.keypoints.phantoms.outline import beside, curve, ring, tube
+from trifocal.keypoints.phantoms.section import (
     BLOOD,
     FAT,
     MYOCARDIUM,

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from trifocal.keypoints.phantom_outline import beside, curve, normals, ring, tube
-from trifocal.keypoints.phantom_section import BLOOD, FAT, MYOCARDIUM, Body, Section, Surface, Tissue
+from trifocal.keypoints.phantoms.outline import beside, curve, normals, ring, tube
+from trifocal.keypoints.phantoms.section import BLOOD, FAT, MYOCARDIUM, Body, Section, Surface, Tissue
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -12,8 +12,8 @@ from trifocal.keypoints.ellipse import Ellipse
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-    from trifocal.keypoints.phantom_machine import Machine
-    from trifocal.keypoints.phantom_scene import Scene
+    from trifocal.keypoints.phantoms.machine import Machine
+    from trifocal.keypoints.phantoms.scene import Scene
 
 SCREEN_MARGINS = (0.14, 0.10, 0.12, 0.06)  # left, top, right, bottom, as a part of the picture
 TIGHT_MARGINS = (0.01, 0.01, 0.01, 0.01)

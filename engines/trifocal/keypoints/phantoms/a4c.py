@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from trifocal.keypoints.phantom_outline import beside, crossings, curve
-from trifocal.keypoints.phantom_section import (
+from trifocal.keypoints.phantoms.outline import beside, crossings, curve
+from trifocal.keypoints.phantoms.section import (
     BLOOD,
     FAT,
     MYOCARDIUM,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.interpolate import PchipInterpolator
 
-from trifocal.keypoints.phantom_outline import turned
+from trifocal.keypoints.phantoms.outline import turned
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-MYOCARDIUM, BLOOD, WALL, FAT = 0.8, 0.04, 1.0, 1.3  # scatter, on the scale of phantom_scene
+MYOCARDIUM, BLOOD, WALL, FAT = 0.8, 0.04, 1.0, 1.3  # scatter, on the scale of `scene`
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from trifocal.keypoints.phantom_imaging import bmode
-from trifocal.keypoints.phantom_machine import random_machine
-from trifocal.keypoints.phantom_marks import burn_in
-from trifocal.keypoints.phantom_view import random_view
+from trifocal.keypoints.phantoms.imaging import bmode
+from trifocal.keypoints.phantoms.machine import random_machine
+from trifocal.keypoints.phantoms.marks import burn_in
+from trifocal.keypoints.phantoms.view import random_view
 from trifocal.keypoints.tasks import find_task
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from trifocal.keypoints.ellipse import Ellipse
-    from trifocal.keypoints.phantom_scene import Scene
+    from trifocal.keypoints.phantoms.scene import Scene
     from trifocal.keypoints.tasks import Task
 
 CARDIAC = ("PLAX", "PSAX", "A4C", "IVC")
@@ -81,14 +81,14 @@ def mirrored(example: Phantom) -> Phantom:
 def scene_of(task: Task, rng: np.random.Generator) -> Scene:
     """The anatomy of a task."""
     if task.id in CARDIAC:
-        from trifocal.keypoints.phantom_cardiac import cardiac_scene
+        from trifocal.keypoints.phantoms.cardiac import cardiac_scene
 
         return cardiac_scene(task.id, rng)
-    from trifocal.keypoints.phantom_abdomen import abdomen_scene
-    from trifocal.keypoints.phantom_cervix import cervix_scene
-    from trifocal.keypoints.phantom_femur import femur_scene
-    from trifocal.keypoints.phantom_head import head_scene
-    from trifocal.keypoints.phantom_labour import labour_scene
+    from trifocal.keypoints.phantoms.abdomen import abdomen_scene
+    from trifocal.keypoints.phantoms.cervix import cervix_scene
+    from trifocal.keypoints.phantoms.femur import femur_scene
+    from trifocal.keypoints.phantoms.head import head_scene
+    from trifocal.keypoints.phantoms.labour import labour_scene
 
     makers = {
         "HC": head_scene,

@@ -16,14 +16,14 @@ import numpy as np
 from scipy import fft
 from scipy.ndimage import gaussian_filter, gaussian_filter1d
 
-from trifocal.keypoints.phantom_kernels import bilinear
+from trifocal.keypoints.phantoms.kernels import bilinear
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from trifocal.keypoints.phantom_machine import Machine
-    from trifocal.keypoints.phantom_scene import Scene
-    from trifocal.keypoints.phantom_view import View
+    from trifocal.keypoints.phantoms.machine import Machine
+    from trifocal.keypoints.phantoms.scene import Scene
+    from trifocal.keypoints.phantoms.view import View
 
 SPEED_MM_US = 1.54
 FWHM = 2.3548  # full width at half maximum of a Gaussian of deviation 1

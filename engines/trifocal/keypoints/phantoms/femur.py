@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from trifocal.keypoints.phantom_canvas import Canvas, wobbled
-from trifocal.keypoints.phantom_scene import Probe, Scene
-from trifocal.keypoints.phantom_tissue import (
+from trifocal.keypoints.phantoms.canvas import Canvas, wobbled
+from trifocal.keypoints.phantoms.scene import Probe, Scene
+from trifocal.keypoints.phantoms.tissue import (
     abdominal_wall,
     blob,
     clutter,

@@ -9,14 +9,14 @@ from PIL import Image as Picture
 from PIL import ImageDraw
 from scipy.ndimage import gaussian_filter
 
-from trifocal.keypoints.phantom_kernels import raise_to_capsules
-from trifocal.keypoints.phantom_scene import Scene
+from trifocal.keypoints.phantoms.kernels import raise_to_capsules
+from trifocal.keypoints.phantoms.scene import Scene
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from trifocal.keypoints.ellipse import Ellipse
-    from trifocal.keypoints.phantom_scene import Probe
+    from trifocal.keypoints.phantoms.scene import Probe
 
 GRID = 420  # samples over the depth, unless the anatomy asks for a finer step
 FINER = 4  # polygons are drawn that much finer, and averaged
@@ -135,7 +135,7 @@ class Canvas:
 
         Args:
             points: (N, 2) mm.
-            strength: One or (N,), see the scale in phantom_scene.
+            strength: One or (N,), see the scale in `scene`.
             width_mm: Of the line, one or (N,).
             closed: Whether the last point is joined to the first.
             specular: The larger, the narrower the bright part (a smooth surface 3-6, a rough one 1).

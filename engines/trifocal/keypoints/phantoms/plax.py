@@ -21,9 +21,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from trifocal.keypoints.phantom_outline import beside, crossings, met
-from trifocal.keypoints.phantom_plax_outlines import ROOT_WALL_MM, LongAxisOutlines
-from trifocal.keypoints.phantom_section import (
+from trifocal.keypoints.phantoms.outline import beside, crossings, met
+from trifocal.keypoints.phantoms.plax_outlines import ROOT_WALL_MM, LongAxisOutlines
+from trifocal.keypoints.phantoms.section import (
     BLOOD,
     FAT,
     MYOCARDIUM,

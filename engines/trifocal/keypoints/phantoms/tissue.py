@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from trifocal.keypoints.ellipse import Ellipse
-from trifocal.keypoints.phantom_canvas import spline, wobbled
+from trifocal.keypoints.phantoms.canvas import spline, wobbled
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-    from trifocal.keypoints.phantom_canvas import Canvas
+    from trifocal.keypoints.phantoms.canvas import Canvas
 
 
 def heterogeneous(canvas: Canvas, amount: float = 0.35, size_mm: float = 20.0) -> None:

@@ -1,4 +1,4 @@
-"""Outlines of the parasternal long-axis view; phantom_plax makes tissues, surfaces and landmarks of them."""
+"""Outlines of the parasternal long-axis view; `plax` makes tissues, surfaces and landmarks of them."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from trifocal.keypoints.phantom_outline import beside, curve, nearest, ring
-from trifocal.keypoints.phantom_section import aortic_opening, contraction, mitral_opening
+from trifocal.keypoints.phantoms.outline import beside, curve, nearest, ring
+from trifocal.keypoints.phantoms.section import aortic_opening, contraction, mitral_opening
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from trifocal.keypoints.phantom_plax import LongAxis
+    from trifocal.keypoints.phantoms.plax import LongAxis
 
     Floats = NDArray[np.float64]
 
@@ -20,7 +20,7 @@ ROOT_WALL_MM = 2.4
 
 
 class LongAxisOutlines:
-    """The outlines of one phase; each is (N, 2) mm in the heart's frame (see phantom_plax)."""
+    """The outlines of one phase; each is (N, 2) mm in the heart's frame (see `plax`)."""
 
     def __init__(self, heart: LongAxis, phase: float) -> None:
         self.heart = h = heart

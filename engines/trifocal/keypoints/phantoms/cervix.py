@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from trifocal.keypoints.phantom_canvas import Canvas, spline
-from trifocal.keypoints.phantom_scene import Probe, Scene
-from trifocal.keypoints.phantom_tissue import blob, fluid, heterogeneous, smooth_path
+from trifocal.keypoints.phantoms.canvas import Canvas, spline
+from trifocal.keypoints.phantoms.scene import Probe, Scene
+from trifocal.keypoints.phantoms.tissue import blob, fluid, heterogeneous, smooth_path
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
