@@ -16,6 +16,10 @@ from trifocal import RESEARCH_USE_ONLY, __version__
 
 COMMANDS = {
     "predict focus": ("trifocal.cli.focus:PredictFocus", "the pressure field of a bowl inside a skull"),
+    "predict keypoints": (
+        "trifocal.cli.keypoints:PredictKeypoints",
+        "landmarks on ultrasound, and what they measure",
+    ),
     "simulate focus": (
         "trifocal.cli.simulate:SimulateFocus",
         "the same by the solver, or a data set of many",
