@@ -1,6 +1,9 @@
 """The model behind the keypoints widget, without a window: the test is the interface thread."""
 
+import csv
+import json
 import queue
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -8,16 +11,19 @@ from pathlib import Path
 import numpy as np
 import pydicom
 import pytest
+import tyro
 from PIL import Image
 from pydicom.data import get_testdata_file
 
 from napari_trifocal.keypoints_curve import Curve
+from napari_trifocal.keypoints_export import Export, ExportPlan, command_line
 from napari_trifocal.keypoints_jobs import nearest
 from napari_trifocal.keypoints_layers import outline_of, placed, stack
 from napari_trifocal.keypoints_session import KeypointsSession
 from napari_trifocal.layers import to_layers
 from napari_trifocal.reel import Clip, Reel, open_reel, reel_of_array, shows_frames, task_named
 from trifocal.cine import Cine
+from trifocal.cli.keypoints import PredictKeypoints
 from trifocal.image import ImageError
 from trifocal.keypoints.ellipse import Ellipse
 from trifocal.keypoints.tasks import TASKS
@@ -261,7 +267,7 @@ def test_a_bad_frame_is_reported_and_does_not_stop_the_others(bench):
 
     assert sorted(bench.arrived) == [0, 2]
     assert bench.said[-1].is_error
-    assert "gap.avi frame 2: there is no disc" in bench.said[-1].text
+    assert "gap.avi frame 1: there is no disc" in bench.said[-1].text
     assert "predicted 2 of 3" in bench.said[-1].text
 
 
@@ -567,3 +573,89 @@ def test_the_session_imports_no_gui():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=100)
 
     assert done.returncode == 0, done.stderr
+
+
+def exported(bench, folder, plan=None):
+    export = Export.of(bench.session.book, plan or ExportPlan())
+    return export, export.write(folder)
+
+
+def rows(path):
+    with path.open(encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def test_every_frame_of_a_file_with_points_is_exported_and_missing_points_are_empty_cells(bench, tmp_path):
+    session = predicted(bench, "frame").session
+    session.drag_to(0, (51, 24))
+    session.delete(3)
+    exported(bench, tmp_path / "out", ExportPlan(predictions=True))
+
+    points = rows(tmp_path / "out" / "keypoints.csv")
+    assert len(points) == 5 * 4
+    assert [p["point"] for p in points[:4]] == list(session.task.points)
+    assert [p["edited"] for p in points[:4]] == ["1", "0", "0", "1"]
+    assert (float(points[0]["x_px"]), float(points[0]["x_mm"])) == (51.0, 25.5)
+    assert points[0]["score"] == ""
+    assert float(points[1]["score"]) == pytest.approx(0.9)
+    assert points[1]["weights_sha256"] == "0" * 64
+    assert points[3]["x_px"] == points[4]["x_px"] == ""
+    measured = {(m["frame"], m["measurement"]): m for m in rows(tmp_path / "out" / "measurements.csv")}
+    assert float(measured["0", "BPD"]["value"]) == pytest.approx(bench.values()["BPD"].value, abs=1e-3)
+    assert measured["0", "OFD"]["value"] == ""
+    assert "missing" in measured["0", "OFD"]["reason"]
+    assert json.loads((tmp_path / "out" / "predictions.json").read_text())[0]["task_id"] == "HC"
+    record = json.loads((tmp_path / "out" / "provenance.json").read_text())
+    assert record["inputs"][0]["frames_with_points"] == 1
+    assert record["warnings"] == ["it has only ever seen discs"]
+
+
+def test_ends_that_were_dragged_past_each_other_are_exported_in_their_order(bench, tmp_path):
+    place_all(bench.session, [CROSS[1], CROSS[0], *CROSS[2:]])
+    exported(bench, tmp_path / "out")
+
+    points = rows(tmp_path / "out" / "keypoints.csv")
+    assert [float(p["y_px"]) for p in points[:2]] == [20.0, 60.0]
+
+
+def test_pictures_and_the_numbers_of_a_whole_cine_are_exported(bench, tmp_path):
+    bench.session.show(reel(6, "IVC", radii=[20, 22, 24, 21, 18, 16]))
+    predicted(bench)
+    exported(bench, tmp_path / "out", ExportPlan(overlays=True))
+
+    whole = [m for m in rows(tmp_path / "out" / "measurements.csv") if m["frame"] == ""]
+    assert "IVC collapsibility" in {m["measurement"] for m in whole}
+    assert len(list((tmp_path / "out" / "overlays").iterdir())) == 6
+
+
+def test_nothing_is_exported_without_a_point_and_files_without_points_are_left_out(bench, folder, tmp_path):
+    with pytest.raises(ValueError, match="no point"):
+        Export.of(bench.session.book, ExportPlan())
+    bench.session.open([folder])
+    bench.pump()
+    bench.session.go_to_clip(1)
+    predicted(bench, "frame")
+    exported(bench, tmp_path / "out")
+
+    assert {p["file"] for p in rows(tmp_path / "out" / "keypoints.csv")} == {"10_HC.png"}
+
+
+def test_the_copied_command_is_one_that_the_command_line_takes(bench, folder):
+    with pytest.raises(ValueError, match="not a file"):
+        command_line(bench.session.book, bench.session.task, bench.session.predicting, ExportPlan())
+    bench.session.open([folder])
+    bench.pump()
+    bench.session.predicting.choose("classical", "cpu", tta=True)
+    for at in ((0, 0), (10, 0)):
+        bench.session.modes.measure_from(at)
+    bench.session.set_known_distance(5.0, everywhere=True)
+    line = command_line(bench.session.book, bench.session.task, bench.session.predicting, ExportPlan(True))
+
+    words = shlex.split(line)
+    job = tyro.cli(PredictKeypoints, args=words[3:], config=(tyro.conf.FlagCreatePairsOff,))
+    assert words[:3] == ["trifocal", "predict", "keypoints"]
+    assert job.paths == (folder,)
+    assert (job.task, job.engine, job.device, job.tta) == ("HC", "classical", "cpu", True)
+    assert float(job.mm_per_px) == pytest.approx(0.5)
+    assert job.json
+    assert not job.overlay

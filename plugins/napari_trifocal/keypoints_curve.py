@@ -28,7 +28,7 @@ class Curve:
     Attributes:
         name: Of the measurement.
         unit: Of the values.
-        x: (T,) seconds, or frame numbers from 1 where the times are not known.
+        x: (T,) seconds, or frame numbers where the times are not known.
         x_unit: "s" or "frame".
         values: (T,); NaN where there is none.
         edited: (T,) frames with points put by hand.
@@ -57,7 +57,7 @@ class Curve:
         unit = max(set(units), key=units.count)
         values[[u != unit for u in units]] = np.nan  # a frame whose points leave the region that has a scale
         times = book.reel.cine(clip).times_s
-        x, x_unit = (np.arange(1.0, len(steps) + 1), "frame") if times is None else (times, "s")
+        x, x_unit = (np.arange(float(len(steps))), "frame") if times is None else (times, "s")
         edited = np.array([bool(sheet[step].edited.any()) for step in steps])
         extremes, said = _extremes(book, task, clip, name, values)
         return cls(name, unit, x, x_unit, values, edited, extremes, said)

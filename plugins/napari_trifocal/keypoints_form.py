@@ -13,6 +13,7 @@ from napari_trifocal.controls import text
 from napari_trifocal.group import Group
 from napari_trifocal.keypoints_curve import Curve, first_name
 from napari_trifocal.keypoints_edit_panel import EditPanel
+from napari_trifocal.keypoints_export_panel import ExportPanel
 from napari_trifocal.keypoints_plot import KeypointsPlot
 from napari_trifocal.keypoints_predict_panel import PredictPanel
 from napari_trifocal.keypoints_scale_panel import ScalePanel
@@ -42,6 +43,7 @@ class KeypointsForm(QWidget):
         self._session = session
         self.source, self.predict, self.edit = SourcePanel(), PredictPanel(), EditPanel()
         self.scale, self.measured, self.points = ScalePanel(), MeasurementTable(), PointTable()
+        self.export = ExportPanel()
         self.plot, self.followed, self.extremes = KeypointsPlot(), QComboBox(), text()
         self.time_group = Group("Over time", self.followed, self.plot, self.extremes)
         self._later = QTimer(self, singleShot=True, interval=CURVE_MS)
@@ -143,7 +145,6 @@ class KeypointsForm(QWidget):
         self.message.setText("Open an ultrasound image, a cine or a folder, or choose an image layer.")
         self.bar, self.cancel = QProgressBar(), QPushButton("Cancel")
         self.cancel.setEnabled(False)
-        self.export, self.copy = QPushButton("Export..."), QPushButton("Copy as command")
 
     def _arrange(self) -> None:
         layout = column(
@@ -154,10 +155,11 @@ class KeypointsForm(QWidget):
             Group("Where they are", self.points, folded=True),
             Group("Measurements", self.scale, self.measured),
             self.time_group,
+            Group("Export", self.export),
         )
         layout.addStretch(1)
         self.footer = QWidget()
-        column(self.footer, row(self.export, self.copy), row(self.bar, self.cancel), self.message)
+        column(self.footer, row(self.bar, self.cancel), self.message)
 
     def _connect_session(self) -> None:
         session = self._session

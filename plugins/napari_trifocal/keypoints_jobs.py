@@ -84,7 +84,7 @@ class Order:
 
     def _name(self, step: int) -> str:
         clip, frame = self.reel.clip_at(step), self.reel.locate(step)[1]
-        return clip.name if clip.count == 1 else f"{clip.name} frame {frame + 1}"
+        return clip.name if clip.count == 1 else f"{clip.name} frame {frame}"
 
 
 def nearest(steps: set[int], now: int) -> int:

@@ -89,15 +89,16 @@ def names_of(task: Task) -> list[str]:
 
 def points_layer(task: Task) -> LayerData:
     """A layer with every point of a task, none of which is shown yet; see `placed`."""
+    colours = colours_of(task)[1]
     look = {
         "name": POINTS,
         "ndim": 2,
-        "features": {"point": names_of(task)},
-        "face_color": colours_of(task)[1],
+        "features": {"point": names_of(task), "colour": colours},
+        "face_color": colours,
         "border_color": [BORDERS["predicted"]] * task.count,
         "border_width": 0.15,
         "shown": np.zeros(task.count, bool),
-        "text": {"string": "{point}", "color": "white", "size": 10, "anchor": "upper_left"},
+        "text": {"string": "{point}", "color": {"feature": "colour"}, "size": 10, "anchor": "upper_left"},
         "blending": "translucent_no_depth",
         "opacity": 1.0,
     }

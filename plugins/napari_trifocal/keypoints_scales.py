@@ -11,7 +11,7 @@ from trifocal.keypoints.calibration import Calibration, Refusal, calibrate, read
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from numpy.typing import ArrayLike, NDArray
+    from numpy.typing import ArrayLike
 
     from napari_trifocal.reel import Reel
 
@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 class Scales:
     """Calibrations of the clips of a reel.
 
-    A known distance that the user drew holds before a table of scales, and that before the file.
+    A known distance that the user drew holds before the file; a table of scales where the file does not say,
+    as on the command line.
 
     Args:
         reel: The frames.
@@ -33,6 +34,7 @@ class Scales:
         self._reel = reel
         self._drawn: dict[int, Calibration] = {}
         self._tabled: dict[int, Calibration] = {}
+        self._table: Path | None = None
         self._of_file: dict[int, Calibration] = {}
 
     @property
@@ -40,33 +42,37 @@ class Scales:
         """Whether the user said anything."""
         return bool(self._drawn or self._tabled)
 
+    @property
+    def by_user(self) -> Path | float | None:
+        """What the command line is to be told: the table, or the mm per pixel that hold for all clips."""
+        drawn = {self._drawn[clip].everywhere for clip in self._drawn}
+        if len(self._drawn) == len(self._reel.clips) and len(drawn) == 1:
+            return float(np.mean(next(iter(drawn)) or np.nan))
+        return self._table
+
     def of(self, clip: int) -> Calibration:
-        """The calibration that holds for a clip."""
-        for known in (self._drawn, self._tabled, self._of_file):
-            if clip in known:
-                return known[clip]
-        return self._of_file.setdefault(clip, calibrate(self._reel.cine(clip)))
+        """The calibration that holds first for a clip."""
+        return self._ranked(clip)[0]
 
     def at(self, step: int, points: ArrayLike) -> tuple[tuple[float, float] | None, str]:
         """(x, y) mm per pixel that hold for points of a frame, or None and the reason.
 
         Args:
             step: The frame.
-            points: (N, 2) x, y in pixels; those that are NaN are left out; with none, the middle counts.
+            points: (..., 2) x, y in pixels; those that are NaN are left out; with none, the middle counts.
         """
-        clip = self._reel.locate(step)[0]
-        found = self.of(clip).scale(self._asked(clip, points))
-        return (None, found.reason) if isinstance(found, Refusal) else (found, "")
+        holding, scale, reason = self._holding(step, points)
+        return (scale, "") if holding is not None else (None, reason)
 
     def said(self, step: int, points: ArrayLike) -> tuple[str, bool]:
         """What to say about the size of a pixel at these points, and whether it is known."""
-        known = self.of(self._reel.locate(step)[0])
         if not np.isfinite(np.asarray(points, float)).any():
+            known = self.of(self._reel.locate(step)[0])
             return known.describe(), not known.reason
-        scale, reason = self.at(step, points)
-        if scale is None:
+        holding, scale, reason = self._holding(step, points)
+        if holding is None:
             return f"Pixels only: {reason}.", False
-        return Calibration(known.source, scale).describe(), True
+        return Calibration(holding.source, scale).describe(), True
 
     def set_known_distance(
         self, step: int, first: ArrayLike, last: ArrayLike, mm: float, *, everywhere: bool = False
@@ -102,6 +108,7 @@ class Scales:
             for i, clip in enumerate(self._reel.clips)
             if clip.name in table
         }
+        self._table = path
         self.version += 1
         return len(self._tabled)
 
@@ -109,16 +116,36 @@ class Scales:
         """As it is now: for a thread."""
         copied = Scales(self._reel)
         copied._drawn, copied._tabled = dict(self._drawn), dict(self._tabled)
-        copied._of_file = dict(self._of_file)
+        copied._of_file, copied._table = dict(self._of_file), self._table
         return copied
 
     def clear(self) -> None:
         """Forget what the user said."""
-        self._drawn, self._tabled = {}, {}
+        self._drawn, self._tabled, self._table = {}, {}, None
         self.version += 1
 
-    def _asked(self, clip: int, points: ArrayLike) -> NDArray[np.float64]:
-        """The points that are somewhere; with none, the middle of the frame."""
+    def _holding(
+        self, step: int, points: ArrayLike
+    ) -> tuple[Calibration | None, tuple[float, float] | None, str]:
+        """The calibration that has a scale for points of a frame, and it; or why the first has none."""
+        clip = self._reel.locate(step)[0]
         there = np.asarray(points, float).reshape(-1, 2)
         there = there[np.isfinite(there).all(axis=1)]
-        return there if len(there) else (np.array(self._reel.clips[clip].size, float)[None] - 1) / 2
+        if not len(there):
+            there = (np.array(self._reel.clips[clip].size, float)[None] - 1) / 2
+        reason = ""
+        for known in self._ranked(clip):
+            found = known.scale(there)
+            if not isinstance(found, Refusal):
+                return known, found, ""
+            reason = reason or found.reason
+        return None, None, reason
+
+    def _ranked(self, clip: int) -> list[Calibration]:
+        if clip in self._drawn:
+            return [self._drawn[clip]]
+        if clip not in self._of_file:
+            self._of_file[clip] = calibrate(self._reel.cine(clip))
+        file = self._of_file[clip]
+        tabled = [self._tabled[clip]] if clip in self._tabled else []
+        return [*tabled, file] if file.reason else [file, *tabled]

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import QFileDialog, QPushButton, QSizePolicy, QWidget
+from qtpy.QtWidgets import QFileDialog, QLabel, QPushButton, QSizePolicy, QWidget
+from superqt import QElidingLabel
 from superqt.utils import signals_blocked
 
-from napari_trifocal.controls import arrow, combo, text
+from napari_trifocal.controls import arrow, combo
 from napari_trifocal.reel import DICOM, PICTURES
 from napari_trifocal.rows import form, row
 from trifocal.keypoints.tasks import TASKS
@@ -55,13 +56,14 @@ class SourcePanel(QWidget):
         self.after = arrow(Qt.ArrowType.RightArrow, "The next file")
         self.before.clicked.connect(lambda: self.clip_wanted.emit(-1))
         self.after.clicked.connect(lambda: self.clip_wanted.emit(1))
-        self.file = text()
-        self.file.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Preferred)
+        self.file, self.frame = QElidingLabel(), QLabel()
+        self.file.setElideMode(Qt.TextElideMode.ElideMiddle)
+        self.file.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
         rows = form(self)
         rows.addRow("frames", row(self.files, self.folder))
         rows.addRow("or layer", self.layer)
         rows.addRow("task", self.task)
-        rows.addRow(row(self.before, self.file, self.after))
+        rows.addRow(row(self.before, self.after, self.file, self.frame))
 
     def show_layers(self, layers: list[Layer]) -> None:
         """Offer these image layers."""
@@ -79,7 +81,6 @@ class SourcePanel(QWidget):
     def show_step(self, reel: Reel | None, step: int) -> None:
         """Say which frame of which file is looked at."""
         if reel is None:
-            self.file.setText("")
             return
         clip, frame = reel.locate(step)
         found = reel.clips[clip]
@@ -88,9 +89,10 @@ class SourcePanel(QWidget):
         self.after.setVisible(several)
         self.before.setEnabled(clip > 0)
         self.after.setEnabled(clip < count - 1)
-        parts = [f"file {clip + 1} of {count}: {found.name}" if several else found.name]
-        parts += [f"frame {frame + 1} of {found.count}"] if found.count > 1 else []
-        self.file.setText(", ".join(parts))
+        self.file.setText(f"{clip + 1} of {count}: {found.name}" if several else found.name)
+        self.file.setToolTip(found.name)
+        # Counted from 0, as napari's slider and the tables do.
+        self.frame.setText(f"frame {frame} of 0 to {found.count - 1}" if found.count > 1 else "")
 
     def _on_files(self) -> None:
         paths, _ = QFileDialog.getOpenFileNames(self, "Open ultrasound", filter=OPEN_FILTER)

@@ -13,11 +13,12 @@ from qtpy.QtWidgets import QApplication, QScrollArea, QVBoxLayout, QWidget
 
 from napari_trifocal.interface import Interface
 from napari_trifocal.keypoints_engines import load_engine
+from napari_trifocal.keypoints_export import Export, command_line
 from napari_trifocal.keypoints_form import KeypointsForm
 from napari_trifocal.keypoints_layers import FRAMES, REEL
 from napari_trifocal.keypoints_mouse import KeypointsMouse
 from napari_trifocal.keypoints_scene import KeypointsScene
-from napari_trifocal.keypoints_session import KeypointsSession
+from napari_trifocal.keypoints_session import NOTHING_OPEN, KeypointsSession
 from napari_trifocal.reel import Reel, reel_of_array
 from napari_trifocal.settings import default_device
 from trifocal.image import ImageError
@@ -81,6 +82,38 @@ class KeypointsWidget(QWidget):
             self.session.open([source.source.path])  # the file itself says more than the layer
         else:
             self._load_array(source)
+
+    def export(self, folder: str | Path) -> None:
+        """Write what was found in all files to a folder. Returns at once; see `wait`."""
+        session = self.session
+        if session.book is None:
+            session.say(f"{NOTHING_OPEN}: there is nothing to export", is_error=True)
+            return
+        try:
+            export = Export.of(session.book, self.form.export.plan)
+        except ValueError as error:
+            session.refuse(error)
+            return
+        session.run_saving(
+            lambda report: export.write(Path(folder), report),
+            lambda path: session.say(
+                "; ".join([f"exported to {path}", *export.problems]), is_error=bool(export.problems)
+            ),
+        )
+
+    def copy_command(self) -> None:
+        """Copy the command that predicts the same files in the same way to the clipboard."""
+        session = self.session
+        if session.book is None:
+            session.say(NOTHING_OPEN, is_error=True)
+            return
+        try:
+            line = command_line(session.book, session.task, session.predicting, self.form.export.plan)
+        except ValueError as error:
+            session.refuse(error)
+            return
+        QApplication.clipboard().setText(line)
+        session.say(f"copied: {line}")
 
     def wait(self, timeout: float = 60.0) -> bool:
         """Let the window live until nothing is being computed any more; False if that takes too long."""
@@ -209,6 +242,8 @@ class KeypointsWidget(QWidget):
         viewer.layers.events.removed.connect(self._on_viewer_layers)
         self.form.source.layer_chosen.connect(self.load)
         self.form.predict.heat_wanted.connect(self._on_heat_wanted)
+        self.form.export.folder_chosen.connect(self.export)
+        self.form.export.command_wanted.connect(self.copy_command)
 
     def _bind_keys(self) -> None:
         for key, act in (("Z", self.session.undo), ("Shift+Z", self.session.redo)):

@@ -88,13 +88,21 @@ class Reel:
         clips: In order, one or more.
         name: Of the file or folder.
         problems: Sentences about files that could not be read.
+        given: Files and folders that it was opened from.
 
     Raises:
         ValueError: If there is no clip.
     """
 
-    def __init__(self, clips: Iterable[Clip], name: str = "", problems: Iterable[str] = ()) -> None:
+    def __init__(
+        self,
+        clips: Iterable[Clip],
+        name: str = "",
+        problems: Iterable[str] = (),
+        given: Iterable[Path] = (),
+    ) -> None:
         self.clips = tuple(clips)
+        self.given = tuple(given)
         self.name = name
         self.problems = tuple(problems)
         if not self.clips:
@@ -205,7 +213,7 @@ def open_reel(paths: Iterable[str | Path], progress: Progress = silent) -> Reel:
             raise first
         msg = f"{name} must hold ultrasound pictures or cines, got none that can be read"
         raise ImageError(msg if first is None else f"{msg}: {first}") from first
-    return Reel(clips, name, problems)
+    return Reel(clips, name, problems, given)
 
 
 def reel_of_array(

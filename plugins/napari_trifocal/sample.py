@@ -51,7 +51,7 @@ def hc_reel() -> Reel:
 
 def cine_reel(task_id: str) -> Reel:
     """A synthetic cine of one beat or breath as frames to work on."""
-    from trifocal.keypoints.phantom_cine import phantom_cine
+    from trifocal.keypoints.phantoms.cine import phantom_cine
 
     frames, _, mm_per_px = phantom_cine(task_id, CINE_SEED, CINE_FRAMES)
     times = np.arange(CINE_FRAMES) * CINE_S[task_id] / CINE_FRAMES

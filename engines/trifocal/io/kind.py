@@ -1,4 +1,4 @@
-"""Whether a DICOM file is ultrasound, by a look at the beginning of its header."""
+"""Whether a DICOM file is ultrasound, by a look at its header."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import pydicom
 from pydicom.uid import UID, DeflatedExplicitVRLittleEndian
+
+from trifocal.io.quiet import quiet_pydicom
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,17 +22,15 @@ def is_ultrasound(path: Path) -> bool:
     The pixels are not read, so that a folder of many files can be looked through.
     """
     try:
-        with path.open("rb") as file:
+        with quiet_pydicom(), path.open("rb") as file:
             head = file.read(2048)
             if (head[128:132] != b"DICM" and head[:2] != b"\x08\x00") or _DEFLATED in head:
                 return False
             file.seek(0)
-            header = pydicom.dcmread(
-                file, stop_before_pixels=True, force=True, specific_tags=["Modality", "SOPClassUID"]
-            )
+            tags = ["Modality", "SOPClassUID"]
+            header = pydicom.dcmread(file, stop_before_pixels=True, force=True, specific_tags=tags)
+            modality = str(header.get("Modality") or "").strip()
+            kind = UID(str(header.get("SOPClassUID") or "")).name
     except Exception:  # noqa: BLE001 - pydicom raises whatever damaged bytes make it
         return False
-    modality = str(header.get("Modality") or "").strip()
-    return modality in _MODALITIES or (
-        not modality and "Ultrasound" in UID(header.get("SOPClassUID", "")).name
-    )
+    return modality in _MODALITIES or (not modality and "Ultrasound" in kind)
