@@ -34,6 +34,10 @@ COMMANDS = {
         "trifocal.cli.evaluate:EvaluateFocus",
         "every rung against the solver, on random poses",
     ),
+    "evaluate keypoints": (
+        "trifocal.cli.evaluate_keypoints:EvaluateKeypoints",
+        "points and measurements against the truth, by task and by model",
+    ),
     "self-test": ("trifocal.cli.self_test:SelfTest", "check the physics against closed forms and references"),
 }
 CHECK_FAILED = 3
@@ -94,7 +98,7 @@ def _help(commands: dict[str, tuple[str, str]], words: list[str]) -> int:
     ]
     for name, (path, summary) in commands.items():
         text = summary or (_load(path).__doc__ or "").strip().partition("\n")[0]
-        lines.append(f"  {name:<16} {text[:1].lower()}{text[1:].rstrip('.')}")
+        lines.append(f"  {name:<18} {text[:1].lower()}{text[1:].rstrip('.')}")
     lines += ["", "trifocal COMMAND --help says more, with examples."]
     asked = not words or words[0] in ("-h", "--help", "--version")
     if not asked:
