@@ -38,6 +38,10 @@ class DecodeError(Exception):
     """The child refused a file, died, or was stopped; the message is the reason."""
 
 
+class RefusedError(DecodeError):
+    """The child is alive and ready for the next file, but could not decode this one."""
+
+
 class Decoder:
     """A child that decodes one file after the other; started at the first, ended with the context."""
 
@@ -67,7 +71,8 @@ class Decoder:
             Of that shape: stored integers; colour as RGB.
 
         Raises:
-            DecodeError: If the file cannot be decoded within the limits.
+            DecodeError: If the file cannot be decoded within the limits. Unless it is a RefusedError, the child
+                is dead or out of step, and a new `Decoder` is needed.
         """
         if self._child is None:
             self._start()
@@ -118,7 +123,7 @@ class Decoder:
             _exactly(self._child.stdout, struct.unpack("<I", _exactly(self._child.stdout, 4))[0])
         )
         if "error" in answer:
-            raise DecodeError(answer["error"])
+            raise RefusedError(answer["error"])
         if tuple(answer["shape"]) != shape or answer["dtype"] not in _TYPES:
             got = f"{answer['dtype']} {answer['shape']}"
             msg = f"decoding gave {got} where integers {list(shape)} were expected"

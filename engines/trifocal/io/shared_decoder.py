@@ -7,7 +7,7 @@ import os
 import threading
 from typing import TYPE_CHECKING, Any
 
-from trifocal.io.decode import DecodeError, Decoder
+from trifocal.io.decode import DecodeError, Decoder, RefusedError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -29,8 +29,10 @@ def decode_frame(data: bytes, shape: tuple[int, ...]) -> NDArray[Any]:
             _running = (os.getpid(), Decoder())
         try:
             return _running[1].decode(data, shape)
+        except RefusedError:
+            raise
         except DecodeError:
-            stop_decoder()  # it may be dead, or out of step
+            stop_decoder()
             raise
 
 
