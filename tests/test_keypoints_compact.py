@@ -9,9 +9,10 @@ import pytest
 import torch
 from PIL import Image
 
-from trifocal.keypoints.answer import combine
+from trifocal.keypoints.answer import axis_points, combine
 from trifocal.keypoints.augment import Augmentation
 from trifocal.keypoints.compact import CompactRecipe, settle_norms, train_compact
+from trifocal.keypoints.ellipse import Ellipse
 from trifocal.keypoints.examples import Example, split_by_patient, standard_split
 from trifocal.keypoints.learned import Learned, Maps
 from trifocal.keypoints.network import Canvas, CompactConfig, CompactNetwork, heat_channels
@@ -43,6 +44,11 @@ def examples(tmp_path_factory):
     return found
 
 
+def read(example):
+    with Image.open(example.path) as image:
+        return np.asarray(image)
+
+
 @pytest.fixture(scope="module")
 def trained(examples, tmp_path_factory):
     torch.set_num_threads(1)
@@ -72,7 +78,7 @@ def test_training_writes_weights_that_the_predictor_uses(trained, examples):
     assert stored.card["validation"]["HC"]["mre_mm_mean"] > 0
     predictor = KeypointsPredictor.load(out / "keypoints.safetensors", device="cpu")
     for task_id in TASKS:
-        frame = np.asarray(Image.open(examples[0].path))
+        frame = read(examples[0])
         found = predictor.predict(KeypointsInput(frame, TASKS[task_id], tta=task_id == "HC"))
         assert found.points.shape == (TASKS[task_id].count, 2)
         assert np.isfinite(found.points).all()
@@ -93,7 +99,8 @@ def test_members_learn_from_different_starts(trained):
 def test_a_run_that_is_done_is_not_done_again(trained, examples):
     out, fits, stored = trained
     again, same = train_compact(examples, out, replace(RECIPE, members=2), device="cpu")
-    assert [f.seconds for f in again] == [f.seconds for f in fits]
+    assert [f.steps for f in again] == [f.steps for f in fits]
+    assert [len(f.rows) for f in again] == [len(f.rows) for f in fits]
     assert all(torch.equal(same.weights[k], stored.weights[k]) for k in same.weights)
 
 
@@ -125,7 +132,8 @@ def expected_partners(points):
 def test_images_and_targets_of_a_batch_fit_each_other(examples):
     pictures = Pictures(examples, silent, {})
     batch = pictures.batch(torch.tensor([0, 7]), None)
-    canvas = Canvas(Image.open(examples[7].path).size)
+    rows, columns = read(examples[7]).shape
+    canvas = Canvas((columns, rows))
     expected = examples[7].points @ canvas.affine[:, :2].numpy().T + canvas.affine[:, 2].numpy()
     own = batch["points"][batch["rows"] == 1].numpy()
     assert own == pytest.approx(expected, abs=1e-3)
@@ -168,6 +176,16 @@ def test_a_view_that_lies_far_off_is_left_out_and_not_averaged_in():
     assert np.linalg.norm(answer.views - answer.points, axis=-1)[:, 2].max() > 80
 
 
+def test_the_axes_of_an_ellipse_are_named_as_the_task_names_them():
+    lying, standing = Ellipse((50, 50), (30, 20), 10.0), Ellipse((50, 50), (30, 20), 80.0)
+    lengths = [
+        np.linalg.norm(np.diff(axis_points(TASKS[task], e).reshape(2, 2, 2), axis=1)[:, 0], axis=-1)
+        for task in ("HC", "FA")
+        for e in (lying, standing)
+    ]
+    assert np.array(lengths) == pytest.approx(np.array([[40, 60], [40, 60], [40, 60], [60, 40]]))
+
+
 def signals(spread):
     return Signals(spread, spread / 2, 0.01, spread, 0.05, 0.3, 500.0, 0.0)
 
@@ -194,19 +212,21 @@ def test_a_sign_that_would_lower_the_expected_error_gets_no_weight():
     assert max(fit.weights) == 0
 
 
-def test_an_ensemble_of_mirror_images_answers_a_mirrored_frame_with_mirrored_points(trained, examples):
+def test_the_mirrored_view_of_a_frame_is_the_plain_view_of_the_mirrored_frame():
+    torch.manual_seed(0)
     network = Learned([CompactNetwork(TINY).eval()])
-    frame = np.asarray(Image.open(examples[0].path))
-    frame = frame[:, : frame.shape[1] // 2 * 2]
-    task = TASKS["AOP"]
-    plain = combine(network.maps(frame, task, tta=True), task)
-    mirrored = combine(network.maps(frame[:, ::-1].copy(), task, tta=True), task)
-    assert mirrored.points == pytest.approx(task.mirror(plain.points, frame.shape[1]), abs=0.05)
+    frame = np.random.default_rng(0).integers(0, 255, (200, 320), dtype=np.uint8)
+    here = network.maps(frame, TASKS["HC"], tta=True)
+    there = network.maps(frame[:, ::-1].copy(), TASKS["HC"], tta=True)
+    torch.testing.assert_close(there.heat[0], here.heat[1].flip(-1))
+    assert here.inside is not None
+    assert there.inside is not None
+    torch.testing.assert_close(there.inside[1], here.inside[0].flip(-1))
 
 
 def test_the_classical_ellipse_needs_no_weights_and_knows_the_head_only(examples):
     predictor = KeypointsPredictor.load("classical", device="cpu")
-    frame = np.asarray(Image.open(examples[0].path))
+    frame = read(examples[0])
     found = predictor.predict(KeypointsInput(frame, TASKS["HC"]))
     assert found.engine == "classical"
     assert found.weights_sha256 == ""

@@ -46,8 +46,8 @@ class Answer:
 def combine(maps: Maps, task: Task) -> Answer:
     """Decode every view and agree on one answer.
 
-    The head's points are the ends of the axes of its ellipse: its heat maps are less exact, and are kept as a
-    cross-check. All other points are those of the heat maps.
+    Where the anatomy has an elliptic outline, its points are the ends of the ellipse's axes: the heat maps
+    are less exact, and are kept as a cross-check. All other points are those of the heat maps.
     """
     points, mass = decode_points(maps.heat)
     views = to_frame(points.numpy(), maps.canvas.affine)
@@ -63,12 +63,21 @@ def combine(maps: Maps, task: Task) -> Answer:
         ellipses = tuple(decode_outline(one.numpy(), maps.canvas.affine) for one in maps.inside)
         undecided = float(((inside > 0.1) & (inside < 0.9)).sum()) * (STRIDE / maps.canvas.scale) ** 2
         edge = undecided / ellipse.perimeter if ellipse is not None else np.nan
-    if task.id == "HC" and ellipse is not None:
-        agreed = task.canonical(ellipse.axis_ends())
-    else:
-        agreed = task.canonical(agreed)
+    agreed = task.canonical(agreed) if ellipse is None else axis_points(task, ellipse)
     views = task.matched(views, np.broadcast_to(agreed, views.shape))
     return Answer(agreed, _scores(maps, task, agreed), views, ellipse, ellipses, edge)
+
+
+def axis_points(task: Task, ellipse: Ellipse) -> NDArray[np.float64]:
+    """(4, 2) ends of the axes as the task names them, in canonical order.
+
+    HC measures along the short axis, then along the long one; FA along the more upright one first.
+    """
+    ends = ellipse.axis_ends()
+    rise = np.abs(ends[[1, 3]] - ends[[0, 2]])[:, 1]
+    if task.id == "FA" and rise[1] > rise[0]:
+        ends = ends[[2, 3, 0, 1]]
+    return task.canonical(ends)
 
 
 def _agree(views: NDArray[np.float64], mass: NDArray[np.float64], near_px: float) -> NDArray[np.float64]:

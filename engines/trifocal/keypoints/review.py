@@ -64,9 +64,7 @@ class Signals:
             outlines = [e.perimeter for e in answer.ellipses if e is not None]
             outline = float(np.std(outlines)) / size if len(outlines) == len(answer.ellipses) else 1.0
             edge = answer.edge_px / size
-            ends = task.canonical(answer.ellipse.axis_ends())
-            views = task.matched(answer.views, np.broadcast_to(ends, answer.views.shape))
-            mismatch = float(np.linalg.norm(views.mean(0) - ends, axis=-1).mean()) / size
+            mismatch = float(np.linalg.norm(answer.views.mean(0) - answer.points, axis=-1).mean()) / size
             points = answer.ellipse.outline()
             outside = float(((points < 0) | (points > (shape[1] - 1, shape[0] - 1))).any(1).mean())
         if task.id == "HC":
