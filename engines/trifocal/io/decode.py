@@ -71,8 +71,8 @@ class Decoder:
             Of that shape: stored integers; colour as RGB.
 
         Raises:
-            DecodeError: If the file cannot be decoded within the limits. Unless it is a RefusedError, the child
-                is dead or out of step, and a new `Decoder` is needed.
+            DecodeError: If the file cannot be decoded within the limits. Unless it is a RefusedError, the
+                child is dead or out of step, and a new `Decoder` is needed.
         """
         if self._child is None:
             self._start()
