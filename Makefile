@@ -14,7 +14,7 @@ PYTEST := OMP_NUM_THREADS=$${OMP_NUM_THREADS:-2} $(WINDOW) $(BIN)/python -m pyte
 export PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help app test test-slow lint format weights-focus bench clean setup libraries virtual-display
+.PHONY: help app test test-slow lint format weights-focus weights-keypoints bench clean setup libraries virtual-display
 
 help: ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' $(MAKEFILE_LIST)
@@ -40,12 +40,22 @@ format: setup ## put the sources into their format
 	$(BIN)/ruff format .
 
 # Hours on two cores, minutes on a GPU; WORK keeps the cases, so that a second training does not simulate again.
-WORK ?= build/focus
-MINUTES ?= 31
+weights-focus: WORK ?= build/focus
+weights-focus: MINUTES ?= 31
 weights-focus: setup ## remake the weights of the focus engine: simulate the cases, train, put the result into assets
 	$(BIN)/trifocal simulate focus --heads 200 --poses 4 --seed 1000 --out $(WORK)/cases
 	$(BIN)/trifocal train focus --data $(WORK)/cases --out $(WORK)/run --budget-minutes $(MINUTES) --precision bf16-mixed
 	cp $(WORK)/run/focus.safetensors $(WORK)/run/focus.json assets/trifocal_assets/models/
+
+# HC18 is a folder of real images: see docs/training-keypoints.md.
+weights-keypoints: WORK ?= build/keypoints
+weights-keypoints: MINUTES ?= 55
+weights-keypoints: setup ## remake the weights of the keypoints engine (HC18=FOLDER): phantoms, training, into assets
+	@test -n "$(HC18)" || { echo 'give the folder of the HC18 images: make weights-keypoints HC18=FOLDER' >&2; exit 1; }
+	$(BIN)/trifocal simulate keypoints --images 900 --seed 1000 --out $(WORK)/phantoms
+	$(BIN)/trifocal train keypoints --recipe compact --data $(HC18) $(WORK)/phantoms --out $(WORK)/run \
+	    --budget-minutes $(MINUTES) --precision bf16-mixed
+	cp $(WORK)/run/keypoints.safetensors $(WORK)/run/keypoints.json assets/trifocal_assets/models/
 
 bench: virtual-display setup ## measure times and memory
 	$(WINDOW) $(BIN)/python tests/benchmarks/run.py $(ARGS)
