@@ -74,12 +74,13 @@ def _example(rows: list[Row], folder: Path) -> Example:
         seen.add(name)
         if row.cells["x_px"].strip() or row.cells["y_px"].strip():
             points[task.points.index(name)] = row.number("x_px"), row.number("y_px")
+    image = first.image(first.text("file"), folder)
     patient = first.text("patient")
     source = first.cells.get("source", "").strip()
     return Example(
-        path=first.image(first.text("file"), folder),
+        path=image,
         task_id=task.id,
-        points=points,
+        points=first.points_on(image, points),
         patient=patient,
         source=source or ("synthetic" if patient.startswith("synthetic-") else "table"),
         mm_per_px=first.size("mm_per_px"),
