@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 @dataclass
 class App:
-    """Open the desktop app with a sample head or with your own files.
+    """Open the desktop app with sample data or with your own files.
 
-    With no display it does the same job headless: it predicts the field of the default bowl on the head, and
-    writes the volumes and pictures to a folder.
+    With no display it does the same job headless: it predicts the field of the default bowl on the head and
+    writes the volumes and pictures to a folder, or the points on the ultrasound and writes the tables.
 
     Examples:
         trifocal app
@@ -30,8 +30,11 @@ class App:
 
         trifocal app dicom_folder --resample
 
+        trifocal app cine.dcm
+
     Attributes:
-        files: Head CTs: NIfTI, NRRD or MHA files, DICOM folders or zips. The sample head if none is given.
+        files: Head CTs: NIfTI, NRRD or MHA files, DICOM folders or zips; or ultrasound: pictures, films,
+            DICOM, folders of them. The sample data if none is given.
         resample: Accept a CT with gantry tilt or uneven slices, and resample it by the true positions.
         out: Where the headless run writes.
     """
@@ -51,7 +54,26 @@ class App:
             from trifocal_app.window import open_window
 
             return open_window(self.files, resample=self.resample)
-        return self._headless()
+        from napari_trifocal.reel import shows_frames
+
+        frames = [path for path in self.files if shows_frames(path)]
+        return self._headless_keypoints(frames) if frames else self._headless()
+
+    def _headless_keypoints(self, frames: list[Path]) -> int:
+        from napari_trifocal.reel import task_named
+        from trifocal.cli.keypoints import PredictKeypoints
+
+        task = task_named(frames[0])
+        if task is None:
+            msg = (
+                f"there is no display, and the name of {frames[0].name} does not say its task: "
+                "use trifocal predict keypoints with --task"
+            )
+            raise ValueError(msg)
+        sys.stdout.write("there is no display, so no window was opened; the points without one:\n")
+        done = PredictKeypoints(paths=tuple(frames), task=task.id, out=self.out).run()
+        sys.stdout.write(f"{RESEARCH_USE_ONLY}\n")
+        return done
 
     def _headless(self) -> int:
         from trifocal.focus.head import Head

@@ -1,4 +1,4 @@
-"""The desktop window: a napari viewer with the focus widget and a head."""
+"""The desktop window: a napari viewer with the widgets, a head and a frame."""
 
 from __future__ import annotations
 
@@ -7,23 +7,27 @@ from typing import TYPE_CHECKING
 import torch  # noqa: F401 - before Qt: the other order has crashed on some machines
 
 import napari  # isort: skip
-from napari_trifocal.focus_widget import FocusWidget
+from napari_trifocal.reel import shows_frames
+from napari_trifocal.sample import hc_reel
 from napari_trifocal.settings import cache_folder
 from trifocal import RESEARCH_USE_ONLY, __version__, io
 from trifocal.focus.phantoms import sample_head
+from trifocal_app.desk import FOCUS, KEYPOINTS, Desk
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from napari.viewer import Viewer
 
+    from napari_trifocal.focus_widget import FocusWidget
+    from napari_trifocal.reel import Reel
     from trifocal.predictor import Progress
 
 
 def open_window(files: list[Path], *, resample: bool = False) -> int:
-    """Open the window with the first file, or the sample head; blocks until it is closed.
+    """Open the window with these files, or the sample data; blocks until it is closed.
 
-    Further files are opened as plain layers.
+    Ultrasound comes up in the tab Keypoints, the first volume in the tab Focus; others are plain layers.
     """
     make_window(files, resample=resample)
     napari.run()
@@ -32,16 +36,34 @@ def open_window(files: list[Path], *, resample: bool = False) -> int:
 
 def make_window(files: list[Path], *, resample: bool = False) -> tuple[Viewer, FocusWidget]:
     """Make the window and start loading; returns at once."""
+    desk = make_desk(files, resample=resample)
+    return desk.viewer, desk.focus
+
+
+def make_desk(files: list[Path], *, resample: bool = False) -> Desk:
+    """Make the window with the widgets in it and start loading; returns at once."""
     viewer = napari.Viewer(title=f"trifocal {__version__} · {RESEARCH_USE_ONLY}", ndisplay=3)
-    widget = FocusWidget(viewer)
-    viewer.window.add_dock_widget(widget, name="Focus", area="right")
-    if files:
-        widget.load(files[0], resample=resample)
-        for path in files[1:]:
+    frames = [path for path in files if shows_frames(path)]
+    volumes = [path for path in files if path not in frames]
+    desk = Desk(viewer)
+    desk.begin[FOCUS] = lambda: desk.focus.session.run_saving(_sample_file, desk.focus.load)
+    desk.begin[KEYPOINTS] = lambda: desk.keypoints.session.run_saving(_sample_frame, desk.keypoints.load)
+    if volumes:
+        desk.begin.pop(FOCUS)
+        desk.focus.load(volumes[0], resample=resample)
+        for path in volumes[1:]:
             viewer.open(path, plugin="trifocal")
-    else:
-        widget.session.run_saving(_sample_file, widget.load)
-    return viewer, widget
+    if frames:
+        desk.begin.pop(KEYPOINTS)
+        desk.keypoints.load(frames)
+    desk.show(KEYPOINTS if frames and not volumes else FOCUS)
+    return desk
+
+
+def _sample_frame(progress: Progress) -> Reel:
+    """The sample image of a fetal head."""
+    progress(0.0, "making the sample image")
+    return hc_reel()
 
 
 def _sample_file(progress: Progress) -> Path:

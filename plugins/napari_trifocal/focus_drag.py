@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from napari.viewer import Viewer
     from numpy.typing import ArrayLike, NDArray
 
+    from napari_trifocal.focus_scene import FocusScene
     from napari_trifocal.focus_session import FocusSession
     from trifocal.focus.head import Head
     from trifocal.focus.pose import Pose
@@ -32,9 +33,10 @@ SWITCH_S = 0.0005
 class FocusDrag:
     """A mouse callback of a viewer that moves the bowl and the target of a session."""
 
-    def __init__(self, viewer: Viewer, session: FocusSession) -> None:
+    def __init__(self, viewer: Viewer, session: FocusSession, scene: FocusScene) -> None:
         self._viewer = viewer
         self._session = session
+        self._scene = scene
         viewer.mouse_drag_callbacks.append(self._on_viewer_press)
 
     def close(self) -> None:
@@ -46,6 +48,8 @@ class FocusDrag:
         session = self._session
         pressed = event.type == "mouse_press" and event.button == 1
         if not pressed or viewer.dims.ndisplay != 3 or session.head is None:
+            return
+        if self._scene.viewer is not viewer:  # another widget's turn
             return
         origin, direction = ray(event)
         if sees_bowl(session.head, session.bowl, session.placing.pose, origin, direction):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from napari.layers import Layer
 
+from napari_trifocal.aside import move_all
 from napari_trifocal.layers import (
     BOWL,
     CLOUD,
@@ -27,7 +28,7 @@ from napari_trifocal.layers import (
 )
 
 if TYPE_CHECKING:
-    from napari.viewer import Viewer
+    from napari.components import ViewerModel
     from numpy.typing import NDArray
 
     from trifocal.focus.pose import Pose
@@ -48,7 +49,7 @@ class FocusScene:
     its own; what the user hides stays hidden when the view comes back.
     """
 
-    def __init__(self, viewer: Viewer) -> None:
+    def __init__(self, viewer: ViewerModel) -> None:
         self.viewer = viewer
         self.layers: dict[str, Layer] = {}
         self._wanted = dict.fromkeys(ROLES, True)
@@ -56,13 +57,19 @@ class FocusScene:
         self._centre: NDArray[np.float64] | None = None
         self._size_mm = np.full(3, 100.0)
         self._slices = VIEWS["axial"]
-        viewer.dims.events.ndisplay.connect(self._on_viewer_ndisplay)
-        viewer.dims.events.order.connect(self._on_viewer_order)
+        self._connect()
 
     def close(self) -> None:
         """Let go of the viewer; its layers stay."""
         self.viewer.dims.events.ndisplay.disconnect(self._on_viewer_ndisplay)
         self.viewer.dims.events.order.disconnect(self._on_viewer_order)
+
+    def move_to(self, viewer: ViewerModel) -> None:
+        """Go on in another viewer, an empty one, with all layers of this one."""
+        self.close()
+        move_all(self.viewer, viewer)
+        self.viewer = viewer
+        self._connect()
 
     def layer(self, role: str) -> Layer | None:
         """The layer of a role, if the user has not removed it."""
@@ -233,6 +240,10 @@ class FocusScene:
 
     def _shows(self, role: str) -> bool:
         return self._wanted[role] and role not in self._aside and self._is_at_home(role)
+
+    def _connect(self) -> None:
+        self.viewer.dims.events.ndisplay.connect(self._on_viewer_ndisplay)
+        self.viewer.dims.events.order.connect(self._on_viewer_order)
 
     def _on_viewer_ndisplay(self) -> None:
         entered, left = (ONLY_3D, ONLY_2D) if self.viewer.dims.ndisplay == 3 else (ONLY_2D, ONLY_3D)

@@ -29,6 +29,8 @@ from napari_trifocal.writer import layer_image
 from trifocal.image import Image
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from napari.layers import Layer
     from napari.viewer import Viewer
 
@@ -62,7 +64,7 @@ class FocusWidget(QWidget):
         self.session = FocusSession(interface.call.emit, default_device())
         self.comparing = Comparing(self.session, interface.call.emit)
         self.scene = FocusScene(napari_viewer)
-        self._drag = FocusDrag(napari_viewer, self.session)
+        self._drag = FocusDrag(napari_viewer, self.session, self.scene)
         self._adopting: Layer | None = None
         self._shown_at = 0.0
         self._turns = Turns(self)
@@ -229,7 +231,13 @@ class FocusWidget(QWidget):
         own = [self.scene.layer(role) for role in VOLUMES]
         self.form.show_layers([layer for layer in volumes if layer not in own], self.scene.layer(CT))
 
+    def _act(self, act: Callable[[], None]) -> None:
+        if self.scene.viewer is self._viewer:  # else it is another widget's turn
+            act()
+
     def _target_from_cursor(self, _: object = None) -> None:
+        if self.scene.viewer is not self._viewer:  # another widget's turn
+            return
         if self._viewer.dims.ndisplay == 3:
             self.session.say("the cursor has a depth in slice views only: choose one first", is_error=True)
         elif len(self._viewer.cursor.position) == 3:
@@ -254,7 +262,7 @@ class FocusWidget(QWidget):
 
     def _bind_keys(self) -> None:
         for key, act in (("Z", self.session.undo), ("Shift-Z", self.session.redo)):
-            self._viewer.bind_key(f"Control-{key}", lambda _, act=act: act(), overwrite=True)
+            self._viewer.bind_key(f"Control-{key}", lambda _, act=act: self._act(act), overwrite=True)
             shortcut = QShortcut(QKeySequence(f"Ctrl+{key.replace('-', '+')}"), self)
             shortcut.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
             shortcut.activated.connect(act)

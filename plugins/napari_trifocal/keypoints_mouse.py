@@ -92,7 +92,8 @@ class KeypointsMouse:
         """Whether the frames are looked at, and no tool of another layer has the mouse."""
         active = self._viewer.layers.selection.active
         tool = "pan_zoom" if active is None else str(active.mode)
-        return self._scene.at_home and self._session.marks is not None and tool == "pan_zoom"
+        mine = self._scene.viewer is self._viewer and self._scene.at_home  # else it is another widget's turn
+        return mine and self._session.marks is not None and tool == "pan_zoom"
 
     def _point_at(self, at: NDArray[np.float64]) -> int | None:
         assert self._session.marks is not None

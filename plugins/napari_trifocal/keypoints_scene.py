@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from napari.layers import Layer
 
+from napari_trifocal.aside import move_all
 from napari_trifocal.keypoints_layers import (
     BORDERS,
     ELLIPSE,
@@ -31,7 +32,7 @@ from napari_trifocal.layers import to_layers
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from napari.viewer import Viewer
+    from napari.components import ViewerModel
     from numpy.typing import NDArray
 
     from napari_trifocal.keypoints_marks import Marks
@@ -55,7 +56,7 @@ class KeypointsScene:
         keys: Bound to the layers and not to the viewer, which other widgets have too.
     """
 
-    def __init__(self, viewer: Viewer, keys: Mapping[str, Callable[[], object]]) -> None:
+    def __init__(self, viewer: ViewerModel, keys: Mapping[str, Callable[[], object]]) -> None:
         self.viewer = viewer
         self.layers: dict[str, Layer] = {}
         self._keys = keys
@@ -66,6 +67,14 @@ class KeypointsScene:
     def close(self) -> None:
         """Let go of the viewer; its layers stay."""
         self.viewer.scene.camera.events.zoom.disconnect(self._on_viewer_zoom)
+
+    def move_to(self, viewer: ViewerModel) -> None:
+        """Go on in another viewer, an empty one, with all layers of this one."""
+        self.close()
+        move_all(self.viewer, viewer)
+        self.viewer = viewer
+        viewer.scene.camera.events.zoom.connect(self._on_viewer_zoom)
+        self._on_viewer_zoom()
 
     def layer(self, role: str) -> Layer | None:
         """The layer of a role, if the user has not removed it."""
