@@ -12,15 +12,16 @@ from PIL import Image
 from trifocal.keypoints.answer import axis_points, combine
 from trifocal.keypoints.augment import Augmentation
 from trifocal.keypoints.compact import CompactRecipe, settle_norms, train_compact
-from trifocal.keypoints.ellipse import Ellipse
+from trifocal.keypoints.ellipse import Ellipse, ellipse_from_axes
 from trifocal.keypoints.examples import Example, split_by_patient, standard_split
 from trifocal.keypoints.learned import Learned, Maps
 from trifocal.keypoints.network import Canvas, CompactConfig, CompactNetwork, heat_channels
+from trifocal.keypoints.outline_level import fit_levels
 from trifocal.keypoints.phantoms import phantom
 from trifocal.keypoints.pictures import Pictures
 from trifocal.keypoints.predictor import KeypointsInput, KeypointsPredictor
 from trifocal.keypoints.review import ReviewFit, Signals, review
-from trifocal.keypoints.targets import gaussian_maps
+from trifocal.keypoints.targets import gaussian_maps, inside_maps
 from trifocal.keypoints.tasks import TASKS
 from trifocal.predictor import silent
 from trifocal.training import Plan
@@ -184,6 +185,33 @@ def test_the_axes_of_an_ellipse_are_named_as_the_task_names_them():
         for e in (lying, standing)
     ]
     assert np.array(lengths) == pytest.approx(np.array([[40, 60], [40, 60], [40, 60], [60, 40]]))
+
+
+class Wide:
+    """Answers with insides that reach beyond the true outline by a factor."""
+
+    def __init__(self, examples, factor):
+        self.known = {read(e).tobytes(): e for e in examples}
+        self.factor = factor
+
+    def maps(self, frame, task, *, tta):
+        example, canvas = self.known[frame.tobytes()], Canvas((frame.shape[1], frame.shape[0]))
+        on = torch.from_numpy(example.points) @ canvas.affine[:, :2].T + canvas.affine[:, 2]
+        halves = torch.stack([on[1] - on[0], on[3] - on[2]], -1) / 2 * self.factor
+        ellipse = torch.cat([on.mean(0)[:, None], halves], -1)[None]
+        return Maps(torch.ones(1, 4, 56, 80) / 4480, inside_maps(ellipse, (56, 80)).float(), canvas)
+
+
+def test_the_outline_runs_where_held_back_images_are_neither_too_large_nor_too_small(examples):
+    heads = [e for e in examples if e.task_id == "HC"][:3]
+    exact, wide = fit_levels(Wide(heads, 1.0), heads), fit_levels(Wide(heads, 1.01), heads)
+    assert exact == {"HC": pytest.approx(0.5, abs=0.02)}
+    assert wide["HC"] > 0.52
+    maps = Wide(heads, 1.01).maps(read(heads[0]), TASKS["HC"], tta=False)
+    true = ellipse_from_axes(heads[0].points).perimeter
+    answers = [combine(replace(maps, level=level), TASKS["HC"]) for level in (0.5, wide["HC"])]
+    errors = [abs(answer.ellipse.perimeter / true - 1) for answer in answers]
+    assert errors[1] < 0.005 < errors[0]
 
 
 def signals(spread):

@@ -59,8 +59,9 @@ def combine(maps: Maps, task: Task) -> Answer:
     edge = np.nan
     if maps.inside is not None:
         inside = maps.inside.mean(0).numpy()
-        ellipse = decode_outline(inside, maps.canvas.affine)
-        ellipses = tuple(decode_outline(one.numpy(), maps.canvas.affine) for one in maps.inside)
+        affine, level = maps.canvas.affine, maps.level
+        ellipse = decode_outline(inside, affine, level)
+        ellipses = tuple(decode_outline(one.numpy(), affine, level) for one in maps.inside)
         undecided = float(((inside > 0.1) & (inside < 0.9)).sum()) * (STRIDE / maps.canvas.scale) ** 2
         edge = undecided / ellipse.perimeter if ellipse is not None else np.nan
     agreed = task.canonical(agreed) if ellipse is None else axis_points(task, ellipse)

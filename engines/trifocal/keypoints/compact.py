@@ -20,9 +20,10 @@ from trifocal.keypoints.answer import combine
 from trifocal.keypoints.augment import Augmentation
 from trifocal.keypoints.classical import classical_ellipse
 from trifocal.keypoints.ellipse import ellipse_from_axes
-from trifocal.keypoints.examples import Example, standard_split, synthetic_seeds
+from trifocal.keypoints.examples import SYNTHETIC, Example, standard_split, synthetic_seeds
 from trifocal.keypoints.learned import Learned, config_record
 from trifocal.keypoints.network import CANVAS, CompactConfig, CompactNetwork
+from trifocal.keypoints.outline_level import fit_levels
 from trifocal.keypoints.pictures import Pictures
 from trifocal.keypoints.review import ReviewFit, Signals
 from trifocal.keypoints.targets import losses
@@ -37,8 +38,6 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from trifocal.predictor import Progress
-
-SYNTHETIC = "synthetic"
 
 
 @dataclass(frozen=True)
@@ -98,6 +97,7 @@ def train_compact(
         members.append(network.eval())
     real = sorted({e.task_id for e in learn if e.source != SYNTHETIC})
     learned = Learned(members, tuple(real))
+    learned = replace(learned, levels=fit_levels(learned, validate, progress))
     reviews, figures = judge_members(learned, validate, progress)
     learned = replace(learned, review=reviews)
     weights = torch.nn.ModuleList(members).state_dict()
@@ -132,7 +132,7 @@ def settle_norms(network: CompactNetwork, pictures: Pictures, images: int = 640)
     for norm in norms:
         norm.reset_running_stats()
         norm.momentum = None  # a plain mean over the batches
-    for batch in chosen.split(16):
+    for batch in torch.split(chosen, 16):
         network(pictures.view(torch.tensor([pictures[int(i)] for i in batch]), device))
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum

@@ -55,17 +55,18 @@ def to_frame(points: NDArray[np.float64], affine: Tensor) -> NDArray[np.float64]
     return moved
 
 
-def decode_outline(inside: NDArray[np.float32], affine: Tensor) -> Ellipse | None:
-    """The ellipse around where the probability is above one half.
+def decode_outline(inside: NDArray[np.float32], affine: Tensor, level: float = 0.5) -> Ellipse | None:
+    """The ellipse around where the probability is above a level.
 
     Args:
         inside: (h, w) probabilities.
         affine: (2, 3) frame -> network pixels (the same scale along x and y, to a pixel's rounding).
+        level: Of the contour.
 
     Returns:
         In pixels of the frame; None where there is no such region.
     """
-    found = ellipse_of_mask(inside)
+    found = ellipse_of_mask(inside, level)
     if found is None:
         return None
     ends = (found.axis_ends() + 0.5) * STRIDE - 0.5

@@ -87,7 +87,10 @@ def synthetic_seeds(examples: Sequence[Example]) -> list[int]:
     return sorted(int(seed) for seed in found if seed.isdecimal())
 
 
-SPLITS = {"synthetic": (0.94, 0.06, 0.0), "pseudo": (1.0, 0.0, 0.0)}
+SYNTHETIC = "synthetic"
+"""Source of phantoms."""
+
+SPLITS = {SYNTHETIC: (0.94, 0.06, 0.0), "pseudo": (1.0, 0.0, 0.0)}
 """Fractions to learn from, to validate with and to test on, by source: phantoms to test on are made anew."""
 
 REAL_SPLIT = (0.75, 0.10, 0.15)

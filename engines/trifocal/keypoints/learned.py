@@ -34,11 +34,13 @@ class Maps:
         heat: (M, K, h, w) probabilities, each map sums to 1.
         inside: (M, h, w) probability of the inside of the outline; None for tasks that have none.
         canvas: How the frame lies on them.
+        level: Probability that the outline runs along.
     """
 
     heat: Tensor
     inside: Tensor | None
     canvas: Canvas
+    level: float = 0.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,6 +51,7 @@ class Learned:
         members: Trained from different starts, in evaluation mode, on one device.
         real: Tasks that have learned from real images; the others know synthetic ones only.
         card: Of the checkpoint.
+        levels: By task, the probability that the outline runs along; 0.5 where it was not fitted.
         review: By task, how the signals of doubt became expected errors on patients that were held back.
         sha256: Of the checkpoint; "" for networks that are in training.
     """
@@ -56,6 +59,7 @@ class Learned:
     members: Sequence[CompactNetwork]
     real: tuple[str, ...] = ()
     card: dict[str, Any] = field(default_factory=dict)
+    levels: dict[str, float] = field(default_factory=dict)
     review: dict[str, ReviewFit] = field(default_factory=dict)
     sha256: str = ""
 
@@ -72,7 +76,8 @@ class Learned:
             member.to(device)
         real = tuple(str(name) for name in stored.config.get("real", ()))
         fits = {name: ReviewFit.from_record(r) for name, r in stored.config.get("review", {}).items()}
-        return cls(tuple(members), real, stored.card, fits, stored.sha256)
+        levels = {name: float(level) for name, level in stored.config.get("levels", {}).items()}
+        return cls(tuple(members), real, stored.card, levels, fits, stored.sha256)
 
     @torch.no_grad()
     def maps(self, frame: NDArray[np.uint8], task: Task, *, tta: bool) -> Maps:
@@ -90,7 +95,8 @@ class Learned:
                 insides.append(torch.sigmoid(outline[:, OUTLINED.index(task.id)]))
         heat = _unmirrored(torch.stack(heats), tta)
         inside = _unmirrored(torch.stack(insides), tta) if insides else None
-        return Maps(heat.flatten(0, 1), None if inside is None else inside.flatten(0, 1), canvas)
+        level = self.levels.get(task.id, 0.5)
+        return Maps(heat.flatten(0, 1), None if inside is None else inside.flatten(0, 1), canvas, level)
 
 
 def config_record(config: CompactConfig, learned: Learned) -> dict[str, Any]:
@@ -99,6 +105,7 @@ def config_record(config: CompactConfig, learned: Learned) -> dict[str, Any]:
         "network": asdict(config),
         "members": len(learned.members),
         "real": list(learned.real),
+        "levels": learned.levels,
         "review": {name: fit.record() for name, fit in learned.review.items()},
     }
 
