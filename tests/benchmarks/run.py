@@ -166,6 +166,37 @@ def bench_drag():
     return measure()
 
 
+def bench_keypoints():
+    """Keypoints, the bundled networks: a 30-frame cine of the heart, a fetal head (ms a frame)."""
+    import torch
+
+    from trifocal.keypoints.phantoms import phantom
+    from trifocal.keypoints.phantoms.cine import phantom_cine
+    from trifocal.keypoints.predictor import KeypointsInput, KeypointsPredictor
+    from trifocal.keypoints.tasks import TASKS
+
+    frames, _, _ = phantom_cine("A4C", 1, frames=30)
+    head = phantom("HC", 1).image
+    torch.set_num_threads(2)
+    start = time.perf_counter()
+    predictor = KeypointsPredictor.load("keypoints", device="cpu")
+    results = {"reading and checking the weights, once": 1e3 * (time.perf_counter() - start)}
+
+    def cine(tta):
+        for frame in frames:
+            predictor.predict(KeypointsInput(frame, TASKS["A4C"], tta=tta))
+
+    for threads in (1, 2):
+        torch.set_num_threads(threads)
+        name = f"{threads} thread{'s'[: threads - 1]}"
+        results[f"cine, {name}"] = best(lambda: cine(False), 3) / len(frames)
+    results["cine, mirrored too"] = best(lambda: cine(True), 3) / len(frames)
+    results["head"] = best(lambda: predictor.predict(KeypointsInput(head, TASKS["HC"])))
+    classical = KeypointsPredictor.load("classical", device="cpu")
+    results["head, classical ellipse"] = best(lambda: classical.predict(KeypointsInput(head, TASKS["HC"])))
+    return results
+
+
 def bench_sonichu():
     """SONICHU-124M and transformers' ViTPose of that size, one 256 x 256 image (ms)."""
     from vitpose import measure
