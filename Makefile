@@ -14,7 +14,7 @@ PYTEST := OMP_NUM_THREADS=$${OMP_NUM_THREADS:-2} $(WINDOW) $(BIN)/python -m pyte
 export PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help app test test-slow lint format weights-focus weights-keypoints bench clean setup libraries virtual-display
+.PHONY: help app test test-slow lint format weights-focus weights-keypoints weights-keypoints-story bench clean setup libraries virtual-display
 
 help: ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' $(MAKEFILE_LIST)
@@ -56,6 +56,13 @@ weights-keypoints: setup ## remake the weights of the keypoints engine (HC18=FOL
 	$(BIN)/trifocal train keypoints --recipe compact --data $(HC18) $(WORK)/phantoms --out $(WORK)/run \
 	    --budget-minutes $(MINUTES) --precision bf16-mixed
 	cp $(WORK)/run/keypoints.safetensors $(WORK)/run/keypoints.json assets/trifocal_assets/models/
+
+weights-keypoints-story: WORK ?= build/keypoints-story
+weights-keypoints-story: MINUTES ?= 40
+weights-keypoints-story: setup ## tell SONICHU's training story at a small size on phantoms: teachers, student, tables
+	$(BIN)/trifocal simulate keypoints --images 340 --seed 2000000 --out $(WORK)/phantoms
+	OMP_NUM_THREADS=1 $(BIN)/trifocal train keypoints --recipe story --data $(WORK)/phantoms --out $(WORK)/run \
+	    --budget-minutes $(MINUTES) --precision bf16-mixed
 
 bench: virtual-display setup ## measure times and memory
 	$(WINDOW) $(BIN)/python tests/benchmarks/run.py $(ARGS)

@@ -30,6 +30,10 @@ COMMANDS = {
     ),
     "sweep focus": ("trifocal.cli.sweep:SweepFocus", "how the focus moves as the bowl goes round the head"),
     "train focus": ("trifocal.cli.train:TrainFocus", "the network of the focus engine, on simulated cases"),
+    "train keypoints": (
+        "trifocal.cli.train_keypoints:TrainKeypoints",
+        "the networks of the keypoints engine, and SONICHU's training story",
+    ),
     "evaluate focus": (
         "trifocal.cli.evaluate:EvaluateFocus",
         "every rung against the solver, on random poses",
