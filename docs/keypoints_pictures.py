@@ -146,8 +146,8 @@ def tasks_picture(predictor: KeypointsPredictor, seed: int) -> Picture.Image:
     for n, one in enumerate(tiles):
         sheet.paste(one, (n % COLUMNS * wide, n // COLUMNS * tall))
     said = (
-        f"synthetic images of seed {seed}, not learned from, cut around the points; dots: found by the network, white crosses: truth"
-        f"   ·   {RESEARCH_USE_ONLY}"
+        f"synthetic images of seed {seed}, not learned from, cut around the points; dots: found by the"
+        f" network, white crosses: truth   ·   {RESEARCH_USE_ONLY}"
     )
     ImageDraw.Draw(sheet).text((MARGIN, rows * tall), said, (230, 230, 230), FONT)
     return sheet
