@@ -215,28 +215,34 @@ def test_the_outline_runs_where_held_back_images_are_neither_too_large_nor_too_s
 
 
 def signals(spread):
-    return Signals(spread, spread / 2, 0.01, spread, 0.05, 0.3, 500.0, 0.0)
+    return Signals(spread, spread / 2, 0.01, spread, 0.3, 500.0, 0.0)
 
 
 def test_the_review_ranks_by_what_went_with_errors_before():
     rng = np.random.default_rng(0)
     spreads = np.exp(rng.normal(-4, 0.7, 80))
     errors = 500 * spreads * np.exp(rng.normal(0, 0.3, 80))
-    fit = ReviewFit.fit([signals(s) for s in spreads], errors)
-    places = [fit.place(signals(s)) for s in (0.005, 0.02, 0.08)]
+    fit = ReviewFit.fit([signals(s) for s in spreads], errors, np.full(80, 0.5), (50.0, 300.0))
+    places = [fit.place(signals(s), 0.5) for s in (0.005, 0.02, 0.08)]
     assert places == sorted(places)
     assert places[0] < 0.2 < 0.8 < places[2]
     assert ReviewFit.from_record(fit.record()) == fit
     level, hints = review(signals(0.2), fit, (0.5, 0.5))
     assert level == 1
     assert any("50.0 mm apart" in hint for hint in hints)
+    larger = replace(signals(0.005), size_px=700.0)
+    assert fit.place(larger, 0.5) > fit.place(signals(0.005), 0.5)  # the same doubt of a larger head
+    level, hints = review(larger, fit, (0.5, 0.5))
+    assert level == 1
+    assert hints[0] == "350 mm is outside of the 50 to 300 mm that were learned from"
 
 
 def test_a_sign_that_would_lower_the_expected_error_gets_no_weight():
     rng = np.random.default_rng(1)
     spreads = np.exp(rng.normal(-4, 0.7, 60))
     errors = 0.01 / spreads
-    fit = ReviewFit.fit([signals(s) for s in spreads], errors)
+    fit = ReviewFit.fit([signals(s) for s in spreads], errors, np.full(60, np.nan))
+    assert fit.reference_mm == ()
     assert max(fit.weights) == 0
 
 

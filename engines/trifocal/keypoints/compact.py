@@ -18,7 +18,6 @@ from trifocal.checkpoint import Checkpoint, save
 from trifocal.cine import grey
 from trifocal.keypoints.answer import combine
 from trifocal.keypoints.augment import Augmentation
-from trifocal.keypoints.classical import classical_ellipse
 from trifocal.keypoints.ellipse import ellipse_from_axes
 from trifocal.keypoints.examples import SYNTHETIC, Example, standard_split, synthetic_seeds
 from trifocal.keypoints.learned import Learned, config_record
@@ -98,7 +97,7 @@ def train_compact(
     real = sorted({e.task_id for e in learn if e.source != SYNTHETIC})
     learned = Learned(members, tuple(real))
     learned = replace(learned, levels=fit_levels(learned, validate, progress))
-    reviews, figures = judge_members(learned, validate, progress)
+    reviews, figures = judge_members(learned, validate, progress, _sizes(learn))
     learned = replace(learned, review=reviews)
     weights = torch.nn.ModuleList(members).state_dict()
     card = _card(learn, validate, recipe, fits, figures)
@@ -140,7 +139,10 @@ def settle_norms(network: CompactNetwork, pictures: Pictures, images: int = 640)
 
 
 def judge_members(
-    learned: Learned, examples: Sequence[Example], progress: Progress = silent
+    learned: Learned,
+    examples: Sequence[Example],
+    progress: Progress = silent,
+    seen_mm: dict[str, tuple[float, float]] | None = None,
 ) -> tuple[dict[str, ReviewFit], dict[str, dict[str, float]]]:
     """Errors on images that were held back, by the same steps as the predictor's, and the fit of the review.
 
@@ -157,19 +159,21 @@ def judge_members(
             frame = grey(io.read_cine(example.path).frames[0])
             maps = learned.maps(frame, example.task, tta=False)
             answer = combine(maps, example.task)
-            other = classical_ellipse(frame) if task_id == "HC" and len(learned.members) > 1 else None
             error = _radial(example, answer.points)
             row = {"mre_network_px": error * maps.canvas.scale}
             if example.mm_per_px is not None:
                 row["mre_mm"] = error * example.mm_per_px
             if example.task.ellipse and answer.ellipse is not None:
                 found = ellipse_from_axes(answer.points).perimeter
-                error = abs(found - ellipse_from_axes(example.points).perimeter)
-                row["perimeter_mm"] = error * (example.mm_per_px or np.nan)
-            signals.append(Signals.of(answer, example.task, frame.shape, other))
+                longer = found - ellipse_from_axes(example.points).perimeter
+                row["perimeter_mm"] = abs(longer) * (example.mm_per_px or np.nan)
+            signals.append(Signals.of(answer, example.task, frame.shape))
             errors.append(error)
             rows.append(row)
-        fits[task_id] = ReviewFit.fit(signals, errors)
+        real = [i for i, e in enumerate(own) if e.source != SYNTHETIC] or list(range(len(own)))
+        scales = [own[i].mm_per_px or np.nan for i in real]
+        seen = (seen_mm or {}).get(task_id)
+        fits[task_id] = ReviewFit.fit([signals[i] for i in real], [errors[i] for i in real], scales, seen)
         names = sorted({name for row in rows for name in row})
         columns = {name: np.array([row.get(name, np.nan) for row in rows]) for name in names}
         figures[task_id] = {"images": float(len(own))}
@@ -179,6 +183,20 @@ def judge_members(
                 f"{name}_median": float(np.nanmedian(column)),
             }
     return fits, figures
+
+
+def _sizes(examples: Sequence[Example]) -> dict[str, tuple[float, float]]:
+    """Smallest and largest size in mm by task, as `Signals` has it; of real images where there are any."""
+    sizes: dict[str, list[float]] = {}
+    real = {e.task_id for e in examples if e.source != SYNTHETIC}
+    for e in examples:
+        if e.mm_per_px is None or (e.task_id in real and e.source == SYNTHETIC):
+            continue
+        lines = np.array(e.task.lines)
+        lengths = np.linalg.norm(e.points[lines[:, 0]] - e.points[lines[:, 1]], axis=-1)
+        size = ellipse_from_axes(e.points).perimeter if e.task.ellipse else float(np.nanmax(lengths))
+        sizes.setdefault(e.task_id, []).append(size * e.mm_per_px)
+    return {task: (min(found), max(found)) for task, found in sizes.items()}
 
 
 def _radial(example: Example, points: np.ndarray[Any, np.dtype[np.float64]]) -> float:
