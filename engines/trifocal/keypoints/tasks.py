@@ -1,10 +1,10 @@
 """The nine biometry tasks: which points, in which order, and what they measure.
 
-Ids, the number of points and their meaning are those of the public FU_Biometry challenge (FM_UIA 2026), read
-from its CSV headers; the obstetric semantics follow the ISUOG guidelines for fetal biometry (Salomon et al. 2019)
-and for intrapartum ultrasound (Ghi et al. 2018), the cardiac ones the ASE/EACVI chamber quantification
-recommendations (Lang et al. 2015). The SONICHU-124M card calls FUGC the "foetal umbilical cord"; the FUGC challenge
-itself is the transvaginal cervix, and so is this table.
+Ids, the number of points and their meaning are those of the public FU_Biometry challenge (FM_UIA 2026),
+read from its CSV headers; the obstetric semantics follow the ISUOG guidelines for fetal biometry (Salomon
+et al. 2019) and for intrapartum ultrasound (Ghi et al. 2018), the cardiac ones the ASE/EACVI chamber
+quantification recommendations (Lang et al. 2015). The SONICHU-124M card calls FUGC the "foetal umbilical
+cord"; the FUGC challenge itself is the transvaginal cervix, and so is this table.
 
 Points are (x, y) in pixels, x to the right and y down, whole numbers at the centres of pixels.
 """
