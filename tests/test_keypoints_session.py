@@ -19,6 +19,7 @@ from napari_trifocal.keypoints_curve import Curve
 from napari_trifocal.keypoints_export import Export, ExportPlan, command_line
 from napari_trifocal.keypoints_jobs import nearest
 from napari_trifocal.keypoints_layers import outline_of, placed, stack
+from napari_trifocal.keypoints_names import HEIGHT, LETTER, NamePlaces
 from napari_trifocal.keypoints_session import KeypointsSession
 from napari_trifocal.layers import to_layers
 from napari_trifocal.reel import Clip, Reel, open_reel, reel_of_array, shows_frames, task_named
@@ -546,6 +547,32 @@ def test_the_outline_closes():
     lines = outline_of(Ellipse((10.0, 20.0), (8.0, 5.0), 30.0))
 
     assert lines[:, 0] + lines[:, 1] == pytest.approx(np.roll(lines[:, 0], -1, axis=0))
+
+
+def test_names_stand_clear_of_each_other_and_stay_inside_the_picture():
+    points = np.array([[100.0, 100], [104, 103], [108, 100], [380, 5], [np.nan, np.nan], [50, 50]])
+    names = ["BPD 1", "BPD 2", "OFD 1", "aortic annulus", "missing", ""]
+    bounds = np.array([[0.0, 0.0], [400.0, 300.0]])
+    found = NamePlaces().find(points, names, bounds)
+
+    assert np.isnan(found[4:]).all()
+    half = np.array([[LETTER * len(name), HEIGHT] for name in names[:4]]) / 2
+    low, high = found[:4] - half, found[:4] + half
+    assert (low >= 0).all()
+    assert (high <= bounds[1]).all()
+    for i, j in ((0, 1), (0, 2), (1, 2)):
+        assert (np.minimum(high[i], high[j]) - np.maximum(low[i], low[j])).min() <= 0
+
+
+def test_a_name_keeps_its_side_while_its_point_is_dragged():
+    places = NamePlaces()
+    bounds = np.array([[0.0, 0.0], [400.0, 300.0]])
+    sides = []
+    for y in range(100, 140, 4):
+        points = np.array([[100.0, y], [100.0, 108.0]])
+        sides.append(places.find(points, ["LV", "RV"], bounds)[1] - points[1])
+
+    assert len({tuple(np.sign(side)) for side in sides}) <= 2
 
 
 def test_a_folder_of_dicom_is_a_volume_unless_it_is_ultrasound(tmp_path):

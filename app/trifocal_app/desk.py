@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari.components import ViewerModel
-from qtpy.QtCore import QObject
+from qtpy.QtCore import QEvent, QObject
 
 from napari_trifocal.focus_widget import FocusWidget
 from napari_trifocal.keypoints_layers import REEL
 from napari_trifocal.keypoints_widget import KeypointsWidget
+from napari_trifocal.reel import shows_frames
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,11 +51,23 @@ class Desk(QObject):
             FOCUS: add(self.focus, name=FOCUS, area="right"),
             KEYPOINTS: add(self.keypoints, name=KEYPOINTS, area="right", tabify=True),
         }
+        viewer.window._qt_viewer.installEventFilter(self)
         for name, dock in self.docks.items():
             dock.visibilityChanged.connect(lambda up, name=name: up and self._turn_to(name))
         # Before the widgets themselves hear of it: what they show then is theirs to see.
         self.focus.session.loaded.connect(self._on_focus_loaded, priority=1)
         self.keypoints.session.opened.connect(self._on_keypoints_opened, priority=1)
+
+    def eventFilter(self, _: QObject, event: QEvent) -> bool:  # noqa: N802 - Qt's name
+        """Take ultrasound that is dropped on the canvas: napari would ask which of its readers should."""
+        if event.type() != QEvent.Type.Drop:
+            return False
+        paths = [Path(url.toLocalFile()) for url in event.mimeData().urls() if url.isLocalFile()]
+        if not paths or not all(map(shows_frames, paths)):
+            return False
+        self.keypoints.load(paths)
+        event.acceptProposedAction()
+        return True
 
     def show(self, name: str) -> None:
         """Bring up the tab of a widget."""

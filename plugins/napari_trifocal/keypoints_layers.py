@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     LayerData = tuple[Any, dict[str, Any], str]
 
 FRAMES, HEAT, LINES, ELLIPSE = "Ultrasound", "Heat map", "Measured lines", "Ellipse"
-RULER, POINTS = "Known distance", "Keypoints"
+RULER, POINTS, NAMES = "Known distance", "Keypoints", "Names"
 REEL = "trifocal_reel"  # where a layer's metadata keep the frames that it was made from
 PALETTE = (
     "#ffd02f", "#35c9ff", "#ff6fae", "#7ddc4a", "#c69bff", "#ff8f3a",
@@ -93,14 +93,27 @@ def points_layer(task: Task) -> LayerData:
     look = {
         "name": POINTS,
         "ndim": 2,
-        "features": {"point": names_of(task), "colour": colours},
         "face_color": colours,
         "border_color": [BORDERS["predicted"]] * task.count,
         "border_width": 0.15,
         "shown": np.zeros(task.count, bool),
-        "text": {"string": "{point}", "color": {"feature": "colour"}, "size": 10, "anchor": "upper_left"},
         "blending": "translucent_no_depth",
         "opacity": 1.0,
+    }
+    return np.zeros((task.count, 2)), look, "points"
+
+
+def names_layer(task: Task) -> LayerData:
+    """A layer with the names of a task's points, none of which is shown yet."""
+    look = {
+        "name": NAMES,
+        "ndim": 2,
+        "features": {"point": names_of(task), "colour": colours_of(task)[1]},
+        "face_color": "transparent",
+        "border_color": "transparent",
+        "shown": np.zeros(task.count, bool),
+        "text": {"string": "{point}", "color": {"feature": "colour"}, "size": 10, "anchor": "center"},
+        "blending": "translucent_no_depth",
     }
     return np.zeros((task.count, 2)), look, "points"
 

@@ -40,7 +40,7 @@ class Modes:
 
     def choose(self, mode: Mode) -> None:
         """Take a mode; a line of known length is begun anew."""
-        self.mode = mode
+        self.mode, self.selected = mode, None
         if mode == "ruler":
             self.ruler = np.empty((0, 2))
         self.changed.emit()

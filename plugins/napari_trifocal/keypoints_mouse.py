@@ -54,19 +54,30 @@ class KeypointsMouse:
             self._click(_point(event))
 
     def _drag(self, event: Any, index: int, pressed: NDArray[np.float64]) -> Iterator[None]:
-        session = self._session
+        session, pixel = self._session, 1 / self._viewer.scene.camera.zoom
         assert session.marks is not None
         grip = session.marks.points[index] - pressed
         event.handled = True  # keeps the camera still
-        session.begin_drag(index)
+        # A click beside a point may place the next one: two of them may lie that close.
+        placing = session.modes.mode == "place" and session.next_to_place is not None
+        dragging = not placing
+        if dragging:
+            session.begin_drag(index)
         try:
             yield
             while event.type == "mouse_move":
                 event.handled = True
-                session.drag_to(index, _point(event) + grip)
+                if not dragging and np.linalg.norm(_point(event) - pressed) > STILL * pixel:
+                    dragging = True
+                    session.begin_drag(index)
+                if dragging:
+                    session.drag_to(index, _point(event) + grip)
                 yield
         finally:
-            session.end_drag()
+            if dragging:
+                session.end_drag()
+        if not dragging:
+            self._click(pressed)
 
     def _click(self, at: NDArray[np.float64]) -> None:
         modes = self._session.modes

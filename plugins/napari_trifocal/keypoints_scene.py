@@ -15,6 +15,7 @@ from napari_trifocal.keypoints_layers import (
     FRAMES,
     HEAT,
     LINES,
+    NAMES,
     POINTS,
     REEL,
     RULER,
@@ -23,10 +24,13 @@ from napari_trifocal.keypoints_layers import (
     heat_layer,
     lines_between,
     lines_layer,
+    names_layer,
+    names_of,
     outline_of,
     placed,
     points_layer,
 )
+from napari_trifocal.keypoints_names import NamePlaces
 from napari_trifocal.layers import to_layers
 
 if TYPE_CHECKING:
@@ -40,8 +44,8 @@ if TYPE_CHECKING:
     from trifocal.keypoints.ellipse import Ellipse
     from trifocal.keypoints.tasks import Task
 
-ROLES = (FRAMES, HEAT, ELLIPSE, LINES, RULER, POINTS)  # as they are drawn
-LINE, THIN, POINT, CHOSEN, BESIDE = 1.6, 1.2, 10.0, 15.0, 7.0  # canvas pixels, whatever the zoom
+ROLES = (FRAMES, HEAT, ELLIPSE, LINES, RULER, POINTS, NAMES)  # as they are drawn
+LINE, THIN, POINT, CHOSEN = 1.6, 1.2, 10.0, 15.0  # canvas pixels, whatever the zoom
 UPRIGHT = ("towards", "down", "right")
 
 
@@ -62,6 +66,8 @@ class KeypointsScene:
         self._keys = keys
         self._chosen: int | None = None
         self._colours: list[str] = []
+        self._names: list[str] = []
+        self._places = NamePlaces()
         viewer.scene.camera.events.zoom.connect(self._on_viewer_zoom)
 
     def close(self) -> None:
@@ -115,16 +121,17 @@ class KeypointsScene:
 
     def show_task(self, task: Task) -> None:
         """Make room for the points of a task."""
-        for role in (POINTS, LINES):
+        for role in (POINTS, LINES, NAMES):
             old = self.layer(role)
             if old is not None:
                 self.viewer.layers.remove(old)
         self._add(LINES, lines_layer(LINES, RULER_COLOUR))
         self._colours = []
         self._add(POINTS, points_layer(task))
-        self.layers[
-            POINTS
-        ].editable = False  # the mouse is ours; napari's own tools would not tell the session
+        self._add(NAMES, names_layer(task))
+        self._names, self._places = names_of(task), NamePlaces()
+        for role in (POINTS, NAMES):  # the mouse is ours: napari's own tools would not tell the session
+            self.layers[role].editable = False
 
     def show_marks(self, task: Task, marks: Marks, ellipse: Ellipse | None) -> None:
         """Bring points, lines and ellipse up to date by the cheapest way."""
@@ -133,12 +140,12 @@ class KeypointsScene:
         if points is not None:
             kinds = ["edited" if edited else "predicted" for edited in marks.edited]
             symbols = [SYMBOLS[kind] for kind in kinds]
+            points.shown = there  # before the data, which draw it
             _renew(points, data)
+            self._show_names()
             if [str(s) for s in points.symbol] != symbols:
                 points.symbol = symbols
                 points.border_color = [BORDERS[kind] for kind in kinds]
-            if not np.array_equal(points.shown, there):
-                points.shown = there
         if lines is not None:
             vectors, colours = lines_between(task, marks)
             _renew(lines, vectors)
@@ -186,6 +193,19 @@ class KeypointsScene:
         if frames is not None and frames.ndim == 3:
             self.viewer.dims.set_point(self.viewer.dims.ndim - 3, step)
 
+    def _show_names(self) -> None:
+        """Put each name beside its point, clear of the others at this zoom."""
+        points, names, frames = self.layer(POINTS), self.layer(NAMES), self.layer(FRAMES)
+        if points is None or names is None or frames is None:
+            return
+        zoom = self.viewer.scene.camera.zoom
+        at = np.where(points.shown[:, None], points.data[:, ::-1], np.nan) * zoom
+        rows, columns = frames.data.shape[-3:-1] if frames.rgb else frames.data.shape[-2:]
+        places = self._places.find(at, self._names, np.array([[0, 0], [columns, rows]]) * zoom) / zoom
+        there = np.isfinite(places).all(axis=1)
+        names.shown = there
+        _renew(names, np.where(there[:, None], places, 0.0)[:, ::-1])
+
     def _show_lines(self, role: str, vectors: NDArray[np.float64] | None, colour: str) -> None:
         old = self.layer(role)
         if vectors is None and old is None:
@@ -227,7 +247,7 @@ class KeypointsScene:
             if self._chosen is not None:
                 size[self._chosen] = CHOSEN * pixel
             points.size = size
-            points.text.translation = np.array([BESIDE, BESIDE]) * pixel
+            self._show_names()
 
 
 def _renew(layer: Layer, data: NDArray[np.float64]) -> None:

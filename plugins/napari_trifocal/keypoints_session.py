@@ -136,7 +136,7 @@ class KeypointsSession:
         self.opened.emit()
         count, frames = len(reel.clips), len(reel)
         what = f"{count} files, {frames} frames" if count > 1 else f"{frames} frame{'s' * (frames > 1)}"
-        told = [f"{reel.name}: {what}", *([f"task {task.id} by its name"] if task and not found else [])]
+        told = [f"{reel.name}: {what}", *([f"task {task.id}"] if task and not found else [])]
         self.say("; ".join([*told, *reel.problems]), is_error=bool(reel.problems))
 
     def set_task(self, task_id: str) -> None:

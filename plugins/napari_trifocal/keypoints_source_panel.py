@@ -92,7 +92,7 @@ class SourcePanel(QWidget):
         self.file.setText(f"{clip + 1} of {count}: {found.name}" if several else found.name)
         self.file.setToolTip(found.name)
         # Counted from 0, as napari's slider and the tables do.
-        self.frame.setText(f"frame {frame} of 0 to {found.count - 1}" if found.count > 1 else "")
+        self.frame.setText(f"frame {frame} / {found.count - 1}" if found.count > 1 else "")
 
     def _on_files(self) -> None:
         paths, _ = QFileDialog.getOpenFileNames(self, "Open ultrasound", filter=OPEN_FILTER)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from qtpy.QtCore import Qt, Signal
+from qtpy.QtCore import Qt, QTimer, Signal
 from qtpy.QtGui import QColor
 from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableWidget, QTableWidgetItem
 from superqt.utils import signals_blocked
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 DECIMALS = {"ratio": 2, "g": 0}
 NOTHING = "-"
+ROW = 20  # pixels
 
 
 class _Table(QTableWidget):
@@ -30,30 +31,43 @@ class _Table(QTableWidget):
         super().__init__(0, len(headings))
         self.setHorizontalHeaderLabels(headings)
         self.verticalHeader().hide()
-        self.verticalHeader().setDefaultSectionSize(20)
+        self.verticalHeader().setMinimumSectionSize(ROW)
+        self.verticalHeader().setDefaultSectionSize(ROW)
         self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
         self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         self.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
         self.setVerticalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        self.setWordWrap(False)
         header = self.horizontalHeader()
         for column in range(len(headings) - 1):
             header.setSectionResizeMode(column, QHeaderView.ResizeMode.ResizeToContents)
         header.setSectionResizeMode(len(headings) - 1, QHeaderView.ResizeMode.Stretch)
+        # Once all columns have their widths: only then it is known where lines break.
+        self._later = QTimer(self, singleShot=True, interval=0)
+        self._later.timeout.connect(self._fit)
+        header.sectionResized.connect(lambda *_: self._later.start())
 
     def show_rows(self, rows: Sequence[Sequence[str]]) -> None:
-        """Show these texts."""
-        if self.rowCount() != len(rows):
-            self.setRowCount(len(rows))
-            self.setFixedHeight(self.horizontalHeader().sizeHint().height() + 20 * len(rows) + 4)
+        """Show these texts; the last column breaks its lines."""
+        grown = self.rowCount() != len(rows)
+        self.setRowCount(len(rows))
         for i, row in enumerate(rows):
             for j, text in enumerate(row):
                 item = self.item(i, j)
+                if item is not None and item.text() == text:
+                    continue
                 if item is None:
                     self.setItem(i, j, QTableWidgetItem(text))
-                elif item.text() != text:
+                else:
                     item.setText(text)
+                grown = grown or j == len(row) - 1
+        if grown:
+            self._later.start()
+
+    def _fit(self) -> None:
+        self.resizeRowsToContents()
+        rows = sum(self.rowHeight(i) for i in range(self.rowCount()))
+        self.setFixedHeight(self.horizontalHeader().sizeHint().height() + rows + 4)
 
     def texts(self) -> list[tuple[str, ...]]:
         """What the table shows."""

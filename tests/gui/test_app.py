@@ -9,12 +9,12 @@ import pytest
 from PIL import Image
 
 from heads import shell_ct
-from napari_trifocal.keypoints_layers import LINES, POINTS
-from napari_trifocal.layers import BOWL
+from napari_trifocal.keypoints_layers import LINES, NAMES, POINTS
+from napari_trifocal.layers import to_layers
 from trifocal import io
 from trifocal_app.desk import FOCUS, KEYPOINTS
 from trifocal_app.window import make_desk
-from ultrasound import picture
+from ultrasound import picture, reel
 
 CLOSE_WHILE_LOADING = """
 import sys
@@ -72,37 +72,40 @@ def test_a_missing_file_is_one_sentence():
     assert "there is no file or folder nowhere.nii" in done.stderr
 
 
-def test_ultrasound_comes_up_in_its_own_tab_and_each_tab_has_its_own_layers(tmp_path, qtbot, ct):
+def test_ultrasound_comes_up_in_its_own_tab_and_each_tab_has_its_own_layers(tmp_path, qtbot):
     Image.fromarray(picture()).save(tmp_path / "1_HC.png")
     desk = make_desk([tmp_path / "1_HC.png"])
+    frames = ["1_HC.png", LINES, POINTS, NAMES]
     try:
         assert desk.keypoints.wait(60)
         assert desk.current == KEYPOINTS
         assert desk.viewer.dims.ndisplay == 2
-        assert [layer.name for layer in desk.viewer.layers] == ["1_HC.png", LINES, POINTS]
+        assert [layer.name for layer in desk.viewer.layers] == frames
         desk.keypoints.session.drag_to(0, (60, 20))
 
-        desk.begin.clear()
-        desk.focus.load(ct)
-        assert desk.focus.wait(120)
-        assert desk.current == FOCUS
-        assert desk.viewer.dims.ndisplay == 3
-        heads = [layer.name for layer in desk.viewer.layers]
-        assert BOWL in heads
-        assert POINTS not in heads
-
-        desk.show(KEYPOINTS)
-        assert desk.viewer.dims.ndisplay == 2
-        assert [layer.name for layer in desk.viewer.layers] == ["1_HC.png", LINES, POINTS]
-        desk.keypoints.session.drag_to(0, (60, 30))
-        assert desk.keypoints.scene.layer(POINTS).data[0].tolist() == [30, 60]
-        desk.focus.session.set_pose(desk.focus.session.pose.moved(-5.0))  # while it is aside
-        assert desk.focus.wait(60)
-        assert BOWL not in [layer.name for layer in desk.viewer.layers]
-
+        desk.begin.clear()  # no sample head
         desk.show(FOCUS)
-        assert sorted(layer.name for layer in desk.viewer.layers) == sorted(heads)
+        assert not desk.viewer.layers
+        desk.viewer.add_image(np.zeros((4, 5, 6)), name="volume")
+        desk.viewer.dims.ndisplay = 3
+        desk.keypoints.session.drag_to(0, (60, 30))  # while it is aside
+        assert [layer.name for layer in desk.viewer.layers] == ["volume"]
+
+        desk.docks[KEYPOINTS].raise_()  # as a click on the tab does
+        qtbot.waitUntil(lambda: desk.current == KEYPOINTS)
+        assert desk.viewer.dims.ndisplay == 2
+        assert [layer.name for layer in desk.viewer.layers] == frames
+        assert desk.keypoints.scene.layer(POINTS).data[0].tolist() == [30, 60]
+        desk.show(FOCUS)
+        assert [layer.name for layer in desk.viewer.layers] == ["volume"]
         assert desk.viewer.dims.ndisplay == 3
+
+        ((data, look, _),) = to_layers(reel(3))  # dropped on the head
+        desk.viewer.add_image(data, **look)
+        qtbot.waitUntil(lambda: desk.current == KEYPOINTS)
+        assert len(desk.keypoints.session.reel) == 3
+        desk.show(FOCUS)
+        assert [layer.name for layer in desk.viewer.layers] == ["volume"]
     finally:
         desk.focus.close()
         desk.keypoints.close()

@@ -1,8 +1,10 @@
 """The keypoints widget in a real window, by real mouse events."""
 
+import csv
 import threading
 
 import numpy as np
+import pydicom
 import pytest
 from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
@@ -55,7 +57,19 @@ def test_points_are_placed_dragged_and_taken_back_by_mouse_and_the_numbers_follo
     assert bench.value("BPD") == "-"
     assert bench.scene.layer(POINTS).shown.tolist() == [False, True, True, True]
     assert len(bench.scene.layer(LINES).data) == 1
-    assert len(bench.viewer.layers) == 4  # napari's own Delete has not taken a layer
+    assert len(bench.viewer.layers) == 5  # napari's own Delete has not taken a layer
+
+
+def test_two_points_that_lie_close_can_be_placed_and_one_be_dragged_while_placing(bench):
+    bench.load(reel(1))
+    bench.form.edit.place.click()
+    bench.click(60, 20)
+    bench.click(61, 21)
+    bench.drag((61, 21), (70, 60))
+
+    assert bench.session.marks.missing.tolist() == [2, 3]
+    assert bench.session.marks.points[0] == pytest.approx([60, 20], abs=0.5)
+    assert bench.session.marks.points[1] == pytest.approx([70, 60], abs=0.7)
 
 
 def test_dragging_beside_the_points_pans_and_leaves_them(bench):
@@ -100,7 +114,7 @@ def test_a_cine_is_predicted_beside_the_window_stepped_through_and_plotted(bench
     assert bench.scene.layer(HEAT) is None
 
 
-def test_the_caliper_of_the_palette_file_placed_by_hand_is_10_6_mm(bench):
+def test_the_caliper_of_the_palette_file_placed_by_hand_is_10_6_mm_and_is_exported_so(bench, tmp_path):
     bench.load(shared_data("ultrasound_dicom/pydicom_examples_palette.dcm"), "fetal_femur")
     bench.viewer.scene.camera.center, bench.viewer.scene.camera.zoom = (296.0, 479.0), 6.0
     bench.form.edit.place.click()
@@ -109,6 +123,21 @@ def test_the_caliper_of_the_palette_file_placed_by_hand_is_10_6_mm(bench):
 
     assert bench.value("FL") == "10.6 mm"
     assert "region" in bench.form.scale.scale.text()
+    bench.form.export.overlays.click()
+    bench.form.export.reports.click()
+    bench.form.export.folder_chosen.emit(str(tmp_path / "out"))
+    assert bench.widget.wait(60)
+    with (tmp_path / "out" / "measurements.csv").open() as file:
+        measured = {row["measurement"]: row for row in csv.DictReader(file)}
+    assert float(measured["FL"]["value"]) == pytest.approx(10.6, abs=0.1)
+    assert measured["FL"]["unit"] == "mm"
+    (report,) = (tmp_path / "out" / "reports").iterdir()
+    numbers = [
+        float(item.value) for item in pydicom.dcmread(report).iterall() if item.keyword == "NumericValue"
+    ]
+    assert numbers == pytest.approx([10.6], abs=0.1)
+    assert len(list((tmp_path / "out" / "overlays").iterdir())) == 1
+    assert "exported to" in bench.said[-1].text
 
 
 def test_the_cine_with_stale_regions_is_measured_in_pixels_until_a_distance_is_known(bench):
