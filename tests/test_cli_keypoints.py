@@ -30,22 +30,25 @@ class Scripted:
     device = "cpu"
     learned = None
 
-    def __init__(self, points=None):
+    def __init__(self, points=None, doubt=None):
         self.asked = []
         self.points = points
+        self.doubt = doubt or (lambda _: (0.0, ()))
 
     def predict(self, inputs, /, *, progress=silent):
         self.asked.append(inputs)
         count = inputs.task.count
         points = np.stack([np.arange(count) + 5.0, 3.0 * np.arange(count) + 5], axis=1)
+        review, hints = self.doubt(inputs.frame)
         return KeypointsPrediction(
             task=inputs.task,
             points=points if self.points is None else self.points(inputs.frame),
             scores=np.full(count, 0.5),
             spread_px=np.zeros(count),
-            review=0.0,
+            review=review,
+            hints=hints,
             weights_sha256="cd" * 32,
-            warnings=("a hint",),
+            warnings=("trained on phantoms",),
         )
 
 
@@ -86,7 +89,8 @@ def test_a_head_is_found_and_measured_without_any_weights(head, tmp_path, capsys
     path, made = head
     out = tmp_path / "out"
     assert run(path, *CLASSICAL, "--out", out, "--mm-per-px", made.mm_per_px) == 0
-    assert {p.name for p in out.iterdir()} == {"keypoints.csv", "measurements.csv", "provenance.json"}
+    tables = {"keypoints.csv", "measurements.csv", "review.csv"}
+    assert {p.name for p in out.iterdir()} == {*tables, "provenance.json"}
     found = {row["measurement"]: row for row in rows(out / "measurements.csv")}
     true_hc = made.ellipse.perimeter * made.mm_per_px
     assert float(found["HC"]["value"]) == pytest.approx(true_hc, rel=0.15)
@@ -108,7 +112,8 @@ def test_overlay_json_and_provenance_come_when_asked(head, tmp_path):
     assert record["engine"]["name"] == "keypoints/classical"
     assert record["inputs"][0]["name"] == "head.png"
     assert len(record["inputs"][0]["sha256"]) == 64
-    assert set(record["outputs"]) == {"keypoints.csv", "measurements.csv", "predictions.json"}
+    tables = {"keypoints.csv", "measurements.csv", "review.csv"}
+    assert set(record["outputs"]) == {*tables, "predictions.json"}
     assert "not for clinical use" in record["notice"]
     assert any("in pixels" in warning for warning in record["warnings"])
 
@@ -203,6 +208,59 @@ def spy(make, held):
     return made
 
 
+# --- the review queue
+
+
+def test_frames_are_queued_for_review_the_most_doubtful_first_and_warnings_are_said_once(
+    tmp_path, monkeypatch, capsys
+):
+    doubts = np.array([10, 95, 50, 99, 95], np.uint8)
+    for number, doubt in enumerate(doubts):
+        Image.new("L", (40, 30), int(doubt)).save(tmp_path / f"{number}.png")
+    (tmp_path / "2.png").write_bytes(b"")
+    unsure = Scripted(doubt=lambda frame: (frame[0, 0] / 100, ("far apart", "small") * int(frame[0, 0] > 90)))
+    monkeypatch.setattr(KeypointsPredictor, "load", lambda *_, **__: unsure)
+    assert run(tmp_path, "--task", "IVC", "--out", tmp_path / "out") == 2
+    queue = rows(tmp_path / "out" / "review.csv")
+    assert [(row["file"], row["review"]) for row in queue] == [
+        ("3.png", "0.9900"), ("1.png", "0.9500"), ("4.png", "0.9500"), ("0.png", "0.1000"),
+    ]  # fmt: skip
+    assert {(row["frame"], row["task"], row["warnings"]) for row in queue} == {
+        ("0", "IVC", "trained on phantoms")
+    }
+    assert [row["hints"] for row in queue] == ["far apart; small"] * 3 + [""]
+    lines = capsys.readouterr().err.splitlines()
+    assert [line for line in lines if "trained on" in line] == ["warning: trained on phantoms (4 times)"]
+    named = [line for line in lines if line.startswith("look at:")]
+    assert named[0] == "look at: 3.png, frame 0 (review 0.99): far apart; small"
+    assert len(named) == 3
+
+
+def test_of_many_doubtful_frames_some_are_named_and_all_are_in_the_queue(tmp_path, monkeypatch, capsys):
+    path = save(dataset(np.full((9, 16, 16), 7, np.uint8)), tmp_path / "c.dcm")
+    unsure = Scripted(doubt=lambda _: (1.0, ("far apart",)))
+    monkeypatch.setattr(KeypointsPredictor, "load", lambda *_, **__: unsure)
+    assert run(path, "--task", "IVC", "--out", tmp_path / "out") == 0
+    assert [row["frame"] for row in rows(tmp_path / "out" / "review.csv")] == list("012345678")
+    error = capsys.readouterr().err
+    assert error.count("look at: c.dcm") == 5
+    assert "look at: 4 more, see review.csv" in error
+
+
+def test_the_cross_check_is_asked_for_and_is_the_heads_alone(tmp_path, scripted, capsys):
+    path = picture(tmp_path / "a.png")
+    for words, asked in (((), False), (("--cross-check",), True)):
+        assert run(path, "--task", "HC", "--out", tmp_path / "out", *words) == 0
+        assert scripted.asked[-1].cross_check is asked
+    record = json.loads((tmp_path / "out" / "provenance.json").read_text())
+    assert record["parameters"]["cross_check"] is True
+    for words in (("--task", "FA"), CLASSICAL):
+        capsys.readouterr()
+        assert run(path, *words, "--cross-check", "--out", tmp_path / "no") == 2
+        assert "--cross-check compares the network's HC" in capsys.readouterr().err
+    assert not (tmp_path / "no").exists()
+
+
 # --- scales
 
 
@@ -290,6 +348,9 @@ def test_a_frame_that_cannot_be_decoded_has_empty_rows_and_is_reported(tmp_path,
     assert run(path, "--task", "IVC", "--out", tmp_path / "out") == 2
     points = rows(tmp_path / "out" / "keypoints.csv")
     assert [row["x_px"] != "" for row in points] == [True, True, False, False, True, True]
+    first = rows(tmp_path / "out" / "review.csv")[0]
+    assert (first["frame"], first["review"]) == ("1", "1.0000")
+    assert "frame 1" in first["warnings"]
     assert "frame 1 of c.dcm" in capsys.readouterr().err
 
 

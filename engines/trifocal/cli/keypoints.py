@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
@@ -16,8 +16,13 @@ from trifocal.keypoints.predictor import CLASSICAL, KeypointsPredictor
 from trifocal.keypoints.sources import collect_sources
 from trifocal.keypoints.tasks import find_task
 
+if TYPE_CHECKING:
+    from trifocal.keypoints.review_queue import ReviewQueue
+    from trifocal.keypoints.tasks import Task
+
 FAILED = 2
 MOST_LINES = 20  # of failures that are printed; all are in provenance.json
+MOST_FIRST = 5  # of frames that are named for a second look; all are in review.csv
 
 
 @dataclass(kw_only=True)
@@ -26,8 +31,9 @@ class PredictKeypoints:
 
     Writes keypoints.csv (file, frame, task, point, x_px, y_px, x_mm, y_mm, score, edited, weights_sha256; one
     row for each point, with empty cells where it is missing; frames count from 0, pixels are those of the
-    file), measurements.csv (file, frame, task, measurement, value, unit, reason) and provenance.json; all of
-    it once the run is complete, or nothing if it is interrupted.
+    file), measurements.csv (file, frame, task, measurement, value, unit, reason), review.csv (file, frame,
+    task, review, hints, warnings; the frames that most deserve a second look first) and provenance.json; all
+    of it once the run is complete, or nothing if it is interrupted.
 
     Millimetres come from the file where it supports them (DICOM ultrasound regions, PixelSpacing), else from
     --mm-per-px, else there are pixels and the reason.
@@ -52,6 +58,8 @@ class PredictKeypoints:
             and mm_per_px (HC18's tables are read too).
         weights: A .safetensors file, or the name of a bundled model.
         engine: The network, or for HC the classical ellipse, which needs no weights.
+        cross_check: Also compare the network's head with the classical ellipse, and hint where they disagree
+            (HC only).
         json: Write predictions.json, in the form of the FU_Biometry challenge.
         sr: Write reports/*.dcm: a DICOM structured report (TID 1500) for each DICOM file. It names the
             patient, as the file does.
@@ -66,6 +74,7 @@ class PredictKeypoints:
     mm_per_px: Annotated[str | None, tyro.conf.arg(metavar="V|TABLE.csv")] = None
     weights: str = "keypoints"
     engine: Literal["network", "classical"] = "network"
+    cross_check: bool = False
     json: bool = False
     sr: bool = False
 
@@ -78,7 +87,11 @@ class PredictKeypoints:
         if self.out.exists() and not self.out.is_dir():
             msg = f"--out must be a folder, got the file {self.out}"
             raise ValueError(msg)
-        plan = BatchPlan(task, self.tta, _scales(self.mm_per_px), self.overlay, self.json, self.sr)
+        if self.cross_check and (task.id != "HC" or self.engine == CLASSICAL):
+            got = f"--task {task.id}, --engine {self.engine}"
+            msg = f"--cross-check compares the network's HC with the classical ellipse, got {got}"
+            raise ValueError(msg)
+        plan = self._plan(task)
         sources = collect_sources(self.paths)
         checkpoint = CLASSICAL if self.engine == CLASSICAL else self.weights
         predictor = KeypointsPredictor.load(checkpoint, device=self.device)
@@ -87,6 +100,17 @@ class PredictKeypoints:
         )
         _print(outcome, len(sources), self.out)
         return FAILED if outcome.failures else 0
+
+    def _plan(self, task: Task) -> BatchPlan:
+        return BatchPlan(
+            task=task,
+            tta=self.tta,
+            mm_per_px=_scales(self.mm_per_px),
+            overlay=self.overlay,
+            predictions=self.json,
+            reports=self.sr,
+            cross_check=self.cross_check,
+        )
 
 
 def _scales(text: str | None) -> float | dict[str, float] | None:
@@ -127,7 +151,18 @@ def _print(outcome: BatchOutcome, files: int, out: Path) -> None:
     for warning, count in outcome.warnings.items():
         times = f" ({count} times)" if count > 1 else ""
         sys.stderr.write(f"warning: {warning}{times}\n")
+    _print_first(outcome.queue)
     for name, why in outcome.failures[:MOST_LINES]:
         sys.stderr.write(f"failed: {why if name in why else f'{name}: {why}'}\n")
     if len(outcome.failures) > MOST_LINES:
         sys.stderr.write(f"failed: {len(outcome.failures) - MOST_LINES} more, see provenance.json\n")
+
+
+def _print_first(queue: ReviewQueue) -> None:
+    """Name the frames that there is something to say about, the most doubtful first."""
+    hinted = [item for item in queue.items if item.hints]
+    for item in hinted[:MOST_FIRST]:
+        why = "; ".join(item.hints)
+        sys.stderr.write(f"look at: {item.file}, frame {item.frame} (review {item.review:.2f}): {why}\n")
+    if len(hinted) > MOST_FIRST:
+        sys.stderr.write(f"look at: {len(hinted) - MOST_FIRST} more, see review.csv\n")

@@ -18,6 +18,7 @@ from trifocal.keypoints.frame_result import FrameResult
 from trifocal.keypoints.output import ResultWriter
 from trifocal.keypoints.overlay import draw_overlay
 from trifocal.keypoints.predictor import KeypointsInput
+from trifocal.keypoints.review_queue import ReviewItem, ReviewQueue
 from trifocal.keypoints.sources import scale_of
 from trifocal.provenance import record, write_record
 
@@ -48,6 +49,7 @@ class BatchPlan:
         overlay: Write a picture of every frame.
         predictions: Write predictions.json.
         reports: Write a DICOM report beside every DICOM file's results.
+        cross_check: Compare the network's head with the classical ellipse.
     """
 
     task: Task
@@ -56,6 +58,7 @@ class BatchPlan:
     overlay: bool = False
     predictions: bool = False
     reports: bool = False
+    cross_check: bool = False
 
 
 @dataclass
@@ -67,6 +70,7 @@ class BatchOutcome:
         frames: That were predicted.
         failures: File or frame, and one sentence.
         warnings: Sentences, each with how many frames (or files) it is about.
+        queue: The frames, those to look at first first.
         engine: That predicted.
         device: Where.
         last: The last frame's result.
@@ -76,6 +80,7 @@ class BatchOutcome:
     frames: int = 0
     failures: list[tuple[str, str]] = field(default_factory=list)
     warnings: Counter[str] = field(default_factory=Counter)
+    queue: ReviewQueue = field(default_factory=ReviewQueue)
     engine: str = ""
     device: str = ""
     last: FrameResult | None = None
@@ -124,6 +129,7 @@ def run_batch(
                 inputs.append(done.record())
         if not outcome.frames:
             raise ImageError(_all_failed(outcome.failures))
+        outcome.queue.write(folder)
         content = record(
             f"keypoints/{outcome.engine}",
             inputs={},
@@ -195,14 +201,17 @@ class _OneFile:
             pixels = cine.frames[frame]
             middle = self._scale((np.array([cine.size], dtype=np.float64) - 1) / 2)
             known = None if isinstance(middle, Refusal) else middle
-            prediction = predictor.predict(KeypointsInput(pixels, plan.task, plan.tta, known))
+            asked = KeypointsInput(pixels, plan.task, plan.tta, known, plan.cross_check)
+            prediction = predictor.predict(asked)
         except (ValueError, OSError) as error:
             outcome.failures.append((name, str(error)))
+            outcome.queue.add(ReviewItem(name, frame, plan.task, 1.0, warnings=(str(error),)))
             return FrameResult.unreadable(name, frame, cine.size, plan.task)
         scale = self._scale(prediction.points)
         if isinstance(scale, Refusal):
             outcome.warnings[f"measured in pixels: {scale.reason}"] += 1
         outcome.warnings.update(prediction.warnings)
+        outcome.queue.add(ReviewItem.of(name, frame, prediction))
         outcome.engine, outcome.device = prediction.engine, prediction.device
         result = FrameResult.predicted(name, frame, cine.size, prediction, scale)
         if plan.overlay:
