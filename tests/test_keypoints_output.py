@@ -9,10 +9,12 @@ import highdicom as hd
 import numpy as np
 import pydicom
 import pytest
+from PIL import Image
 
 from trifocal.image import ImageError
 from trifocal.keypoints.calibration import Refusal
 from trifocal.keypoints.ellipse import Ellipse
+from trifocal.keypoints.formats.fu_biometry import read_fu_predictions, write_fu_predictions
 from trifocal.keypoints.frame_result import FrameResult
 from trifocal.keypoints.measurements import Measurement
 from trifocal.keypoints.output import MEASUREMENT_COLUMNS, POINT_COLUMNS, ResultWriter
@@ -117,7 +119,7 @@ def test_file_names_with_commas_quotes_and_umlauts_come_back(tmp_path):
     assert {row["file"] for row in found} == {name}
 
 
-def test_predictions_are_the_challenges_json_and_whole_numbers_are_pixel_centres(tmp_path):
+def test_predictions_are_the_challenges_json_flat_lists_over_width_and_height(tmp_path):
     points = HEAD.axis_ends()
     points[1] = np.nan
     written(tmp_path, result(), result(points=points, ellipse=None), predictions=True)
@@ -126,10 +128,25 @@ def test_predictions_are_the_challenges_json_and_whole_numbers_are_pixel_centres
         "image_path", "task_id", "predicted_points_normalized", "predicted_points_pixels",
     }  # fmt: skip
     assert first["task_id"] == "HC"
-    np.testing.assert_allclose(first["predicted_points_pixels"], HEAD.axis_ends())
-    normalized = np.array(first["predicted_points_normalized"])
-    np.testing.assert_allclose(normalized * [100, 80] - 0.5, HEAD.axis_ends(), atol=1e-3)
-    assert second["predicted_points_pixels"][1] == [None, None]
+    np.testing.assert_allclose(first["predicted_points_pixels"], HEAD.axis_ends().ravel(), atol=1e-3)
+    normalized = np.reshape(first["predicted_points_normalized"], (4, 2))
+    np.testing.assert_allclose(normalized * [100, 80], HEAD.axis_ends(), atol=1e-3)
+    assert second["predicted_points_pixels"][1:4] == [points[0][1].round(3), None, None]
+    assert second["predicted_points_normalized"][2:4] == [None, None]
+
+
+def test_predictions_come_back_as_points_and_are_what_the_format_itself_writes(tmp_path):
+    Image.new("L", (100, 80)).save(tmp_path / "a.dcm", format="png")
+    points = HEAD.axis_ends()
+    points[1] = np.nan
+    written(tmp_path, result(points=points, ellipse=None), predictions=True)
+    (lacking,) = read_fu_predictions(tmp_path / "predictions.json")
+    np.testing.assert_allclose(lacking.points, points, atol=1e-3)
+    written(tmp_path, result(), predictions=True)
+    (example,) = read_fu_predictions(tmp_path / "predictions.json")
+    write_fu_predictions([example], tmp_path / "again.json")
+    first, again = (json.loads((tmp_path / f"{name}.json").read_text()) for name in ("predictions", "again"))
+    assert first == again
 
 
 def test_no_predictions_is_an_empty_list_and_unwanted_ones_are_not_written(tmp_path):

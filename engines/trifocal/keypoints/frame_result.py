@@ -92,9 +92,3 @@ class FrameResult:
             scale=None,
             measurements=measure(task, nowhere, None, "the frame cannot be decoded"),
         )
-
-    @property
-    def normalized(self) -> NDArray[np.float64]:
-        """(K, 2) from 0, the outer edge of the first pixel, to 1, that of the last."""
-        normalized: NDArray[np.float64] = (self.points + 0.5) / np.array(self.size)
-        return normalized

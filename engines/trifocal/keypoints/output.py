@@ -7,8 +7,8 @@
 - measurements.csv: file, frame, task, measurement, value, unit, reason. What belongs to a whole cine has no
   frame.
 - predictions.json, if wanted: the FU_Biometry challenge's form, a list of {image_path, task_id,
-  predicted_points_normalized, predicted_points_pixels}; points are [x, y], missing ones [null, null]; frames
-  of a cine also have "frame".
+  predicted_points_normalized, predicted_points_pixels}; points are flat lists [x1, y1, x2, ...], missing ones
+  null; frames of a cine also have "frame".
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from contextlib import ExitStack
 from typing import IO, TYPE_CHECKING, Any, Self
 
 import numpy as np
+
+from trifocal.keypoints.formats.fu_biometry import fu_prediction
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -80,8 +82,10 @@ class ResultWriter:
         self._points.writerows(point_rows(result))
         self.add_measurements(result.file, result.frame, result.task, result.measurements)
         if self._predictions is not None:
-            item = json.dumps(prediction_item(result, of_cine=of_cine), ensure_ascii=False, allow_nan=False)
-            self._predictions.write(f"{'' if self._first else ','}\n {item}")
+            frame = result.frame if of_cine else None
+            item = fu_prediction(result.file, result.task.id, result.points, result.size, frame)
+            text = json.dumps(item, ensure_ascii=False, allow_nan=False)
+            self._predictions.write(f"{'' if self._first else ','}\n {text}")
             self._first = False
 
     def add_measurements(
@@ -118,20 +122,5 @@ def point_rows(result: FrameResult) -> list[tuple[object, ...]]:
     ]
 
 
-def prediction_item(result: FrameResult, *, of_cine: bool = False) -> dict[str, Any]:
-    """One element of predictions.json."""
-    return {
-        "image_path": result.file,
-        "task_id": result.task.id,
-        **({"frame": result.frame} if of_cine else {}),
-        "predicted_points_normalized": _pairs(result.normalized, 6),
-        "predicted_points_pixels": _pairs(result.points, 3),
-    }
-
-
 def _cells(values: NDArray[np.float64], decimals: int) -> list[str]:
     return [f"{value:.{decimals}f}" if np.isfinite(value) else "" for value in values]
-
-
-def _pairs(points: NDArray[np.float64], decimals: int) -> list[list[float | None]]:
-    return [[round(float(v), decimals) if np.isfinite(v) else None for v in point] for point in points]

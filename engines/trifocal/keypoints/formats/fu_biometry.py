@@ -18,6 +18,8 @@ from trifocal.keypoints.tasks import TASKS, find_task
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from numpy.typing import NDArray
+
     from trifocal.keypoints.formats.rows import Row
     from trifocal.keypoints.tasks import Task
 
@@ -130,10 +132,32 @@ def read_fu_predictions(path: Path, images: Path | None = None) -> list[Example]
     return examples
 
 
-def write_fu_predictions(examples: Sequence[Example], path: Path) -> None:
-    """Write points as the challenge's evaluation reads predictions: flat lists, normalised and in pixels.
+def fu_prediction(
+    name: str, task_id: str, points: NDArray[np.float64], size: tuple[int, int], frame: int | None = None
+) -> dict[str, Any]:
+    """One item of a list of predictions: flat lists [x1, y1, x2, ...], normalised and in pixels.
 
     Normalised points are pixels divided by the image's width and height, which is the challenge's convention.
+    It has neither missing points nor cines: null and "frame" are additions.
+
+    Args:
+        name: Of the image, relative to the list.
+        task_id: Whose points they are.
+        points: (K, 2) x, y in pixels; NaN for a missing one.
+        size: (columns, rows) of the image.
+        frame: Of a cine, counted from 0.
+    """
+    return {
+        "image_path": name,
+        "task_id": task_id,
+        **({} if frame is None else {"frame": frame}),
+        "predicted_points_normalized": _flat(points / np.array(size), 6),
+        "predicted_points_pixels": _flat(points, 3),
+    }
+
+
+def write_fu_predictions(examples: Sequence[Example], path: Path) -> None:
+    """Write points as the challenge's evaluation reads predictions: see `fu_prediction`.
 
     Raises:
         ValueError: If a point is missing, which the format cannot say, or an image is not below the folder.
@@ -143,15 +167,8 @@ def write_fu_predictions(examples: Sequence[Example], path: Path) -> None:
         if not np.isfinite(example.points).all():
             msg = f"{example.path.name} must have all points for a prediction, got missing ones"
             raise ValueError(msg)
-        normalised = example.points / np.array(image_size(example.path))
-        items.append(
-            {
-                "image_path": _relative(example.path, path.parent),
-                "task_id": example.task_id,
-                "predicted_points_normalized": [round(v, 6) for v in normalised.ravel().tolist()],
-                "predicted_points_pixels": [round(v, 3) for v in example.points.ravel().tolist()],
-            }
-        )
+        name = _relative(example.path, path.parent)
+        items.append(fu_prediction(name, example.task_id, example.points, image_size(example.path)))
     with atomic_file(path) as part:
         part.write_text(json.dumps(items, indent=1), encoding="utf-8")
 
@@ -168,6 +185,10 @@ def fu_patient(task: Task, stem: str) -> str:
     if task.id in ("A4C", "PLAX", "PSAX", "IVC"):
         return stem.rsplit("_frame" if "_frame" in stem else "-", 1)[0]
     return f"{task.id}/{stem}"
+
+
+def _flat(points: NDArray[np.float64], decimals: int) -> list[float | None]:
+    return [round(value, decimals) if np.isfinite(value) else None for value in points.ravel().tolist()]
 
 
 def _task_of(path: Path) -> Task | None:
