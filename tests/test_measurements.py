@@ -5,7 +5,7 @@ import pytest
 
 from trifocal.keypoints.cine_measurements import measure_cine
 from trifocal.keypoints.ellipse import Ellipse, scaled
-from trifocal.keypoints.measurements import Measurement, fetal_weight, measure
+from trifocal.keypoints.measurements import Measurement, fetal_weights, measure
 from trifocal.keypoints.tasks import TASKS
 
 HEAD = Ellipse((200.0, 140.0), (110.0, 86.0), 20.0)  # px
@@ -136,10 +136,13 @@ def test_no_task_offers_an_ejection_fraction() -> None:
 
 def test_the_weight_is_made_of_three_tasks_and_named() -> None:
     parts = [Measurement("HC", 338.0, "mm"), Measurement("AC", 310.0, "mm"), Measurement("FL", 73.0, "mm")]
-    got = fetal_weight(parts)
+    (got,) = fetal_weights(parts)
     assert got.value == pytest.approx(2903, rel=0.02)  # perinatology.com's, with BPD
     assert got.reason == "Hadlock 1985 (HC, AC, FL)"
-    assert "BPD" in fetal_weight([*parts[1:], Measurement("BPD", 93.0, "mm")]).reason
+    bpd = Measurement("BPD", 93.0, "mm")
+    assert [w.reason for w in fetal_weights([*parts[1:], bpd])] == ["Hadlock 1985 (BPD, AC, FL)"]
+    heads = [w.reason.removeprefix("Hadlock 1985 (") for w in fetal_weights([*parts, bpd])]
+    assert heads == ["HC, AC, FL)", "BPD, AC, FL)", "BPD, HC, AC, FL)"]
 
 
 @pytest.mark.parametrize(
@@ -151,7 +154,7 @@ def test_the_weight_is_made_of_three_tasks_and_named() -> None:
     ],
 )
 def test_a_weight_is_refused_with_the_reason(changed: Measurement, said: str) -> None:
-    got = fetal_weight([Measurement("HC", 338.0, "mm"), Measurement("AC", 310.0, "mm"), changed])
+    (got,) = fetal_weights([Measurement("HC", 338.0, "mm"), Measurement("AC", 310.0, "mm"), changed])
     assert got.value is None
     assert said in got.reason
 

@@ -42,6 +42,10 @@ COMMANDS = {
         "trifocal.cli.evaluate_keypoints:EvaluateKeypoints",
         "points and measurements against the truth, by task and by model",
     ),
+    "fetal-weight": (
+        "trifocal.cli.fetal_weight:FetalWeight",
+        "grams from head, abdomen and femur, by Hadlock's formulas",
+    ),
     "self-test": ("trifocal.cli.self_test:SelfTest", "check the physics against closed forms and references"),
 }
 CHECK_FAILED = 3

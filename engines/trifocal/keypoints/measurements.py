@@ -112,28 +112,33 @@ def measure(
     return tuple(_one(placed, name) for name in task.measurements)
 
 
-def fetal_weight(measurements: Iterable[Measurement]) -> Measurement:
+def fetal_weights(measurements: Iterable[Measurement]) -> tuple[Measurement, ...]:
     """Estimated fetal weight from what HC, FA and fetal_femur measured, by Hadlock et al. 1985.
 
-    HC, AC and FL are taken; BPD in place of HC where there is no HC. The first of each name counts.
+    Needs AC, FL and HC or BPD of one fetus, in millimetres; the first of each name counts.
+
+    Returns:
+        One for each of the paper's formulas that these allow: with HC, with BPD, with both. One without a
+            value where none is allowed.
     """
     found: dict[str, float] = {}
     for item in measurements:
         if item.value is not None and item.unit == "mm":
             found.setdefault(item.name, item.value)
-    head = "HC" if "HC" in found else "BPD"
-    lacking = [name for name in ("AC", "FL") if name not in found] + (["HC or BPD"] * (head not in found))
+    heads = [head for head in (("HC",), ("BPD",), ("BPD", "HC")) if set(head) <= set(found)]
+    lacking = [name for name in ("AC", "FL") if name not in found] + (["HC or BPD"] * (not heads))
     if lacking:
-        return Measurement("EFW", None, "g", f"needs {', '.join(lacking)} in millimetres")
+        return (Measurement("EFW", None, "g", f"needs {', '.join(lacking)} in millimetres"),)
+    return tuple(_weight(found, head) for head in heads)
+
+
+def _weight(found: dict[str, float], head: tuple[str, ...]) -> Measurement:
+    hc, bpd = (found[name] if name in head else None for name in ("HC", "BPD"))
     try:
-        grams = (
-            formulas.fetal_weight(found["AC"], found["FL"], hc_mm=found["HC"])
-            if head == "HC"
-            else formulas.fetal_weight(found["AC"], found["FL"], bpd_mm=found["BPD"])
-        )
+        grams = formulas.fetal_weight(found["AC"], found["FL"], hc_mm=hc, bpd_mm=bpd)
     except ValueError as error:
         return Measurement("EFW", None, "g", str(error))
-    return Measurement("EFW", grams, "g", f"Hadlock 1985 ({head}, AC, FL)")
+    return Measurement("EFW", grams, "g", f"Hadlock 1985 ({', '.join(head)}, AC, FL)")
 
 
 def _one(placed: _Placed, name: str) -> Measurement:
