@@ -296,23 +296,37 @@ def sharp(points, side=16):
 
 
 def test_the_loss_is_lowest_at_the_truth_and_does_not_know_missing_points():
+    task = TASKS["fetal_femur"]
     truth = torch.tensor([[[0.28125, 0.53125], [0.71875, 0.21875]]])
-    right = points_loss(sharp(truth[0].tolist()), truth)
-    wrong = points_loss(sharp([[0.28125, 0.53125], [0.21875, 0.71875]]), truth)
+    right = points_loss(sharp(truth[0].tolist()), truth, task)
+    wrong = points_loss(sharp([[0.28125, 0.53125], [0.21875, 0.71875]]), truth, task)
     assert right[2] == wrong[2] == 2
     assert right[0] < wrong[0]
     assert right[1] == 0 < wrong[1]
     one = truth.clone()
     one[0, 1] = torch.nan
-    assert points_loss(sharp([[0.28125, 0.53125], [0.9, 0.9]]), one)[1:] == (0, 1)
-    assert points_loss(sharp([[0.1, 0.1], [0.9, 0.9]]), truth * torch.nan)[2] == 0
+    assert points_loss(sharp([[0.28125, 0.53125], [0.9, 0.9]]), one, task)[1:] == (0, 1)
+    assert points_loss(sharp([[0.1, 0.1], [0.9, 0.9]]), truth * torch.nan, task)[2] == 0
+
+
+def test_ends_of_a_pair_whose_order_is_chance_may_change_places_in_the_loss_and_no_others():
+    a, b, far = [0.28125, 0.53125], [0.71875, 0.53125], [0.71875, 0.90625]
+    level, clear = torch.tensor([[a, b]]), torch.tensor([[a, far]])
+    upper, left = TASKS["IVC"], TASKS["fetal_femur"]  # which end comes first
+    for task, truth, same in ((upper, level, True), (left, level, False), (upper, clear, False)):
+        ends = truth[0].tolist()
+        straight = points_loss(sharp(ends), truth, task)
+        crossed = points_loss(sharp(ends[::-1]), truth, task)
+        assert straight[1] == 0
+        assert (crossed[1] == 0) == same
+        assert torch.allclose(crossed[0], straight[0]) == same
 
 
 def test_the_wing_is_continuous_and_as_steep_as_the_distance_far_away():
     def wing(pixels):
-        truth = torch.full((1, 1, 2), 0.5)
-        found = SonichuOutput(torch.zeros(1, 1, 16, 16), truth + pixels / 256)
-        return points_loss(found, truth)[1].item()
+        truth = torch.full((1, 2, 2), 0.5)
+        found = SonichuOutput(torch.zeros(1, 2, 16, 16), truth + pixels / 256)
+        return points_loss(found, truth, TASKS["IVC"])[1].item() / 2
 
     assert wing(9.999) == pytest.approx(wing(10.001), abs=0.01)
     assert wing(40.0) - wing(30.0) == pytest.approx(10.0, abs=1e-3)

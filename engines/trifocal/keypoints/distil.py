@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from trifocal.keypoints.ensemble import MedianEnsemble
-from trifocal.keypoints.onednn import FastLinear
+from trifocal.keypoints.onednn import FastLinear, plain_attention
 from trifocal.keypoints.teach import TeachRecipe, batch_loss, train_points
 from trifocal.predictor import pick_device, silent
 
@@ -61,12 +61,14 @@ def distil(
     where = pick_device(device)
     ensemble = MedianEnsemble([teacher.to(where).eval() for teacher in teachers])
     precision = recipe.plan.precision
+    for teacher in teachers:
+        plain_attention(teacher.backbone, where.type, precision)
 
     def loss(trainee: nn.Module, groups: Tensor) -> dict[str, Tensor]:
         batch = learn.batch(groups, recipe.augmentation)
         outputs = trainee(batch.images, batch.tasks)
-        real = batch_loss(outputs, [batch.truth(i) for i in range(len(outputs))])
-        taught = batch_loss(outputs, teachers_say(ensemble, batch, precision))
+        real = batch_loss(outputs, [batch.truth(i) for i in range(len(outputs))], batch.tasks)
+        taught = batch_loss(outputs, teachers_say(ensemble, batch, precision), batch.tasks)
         return {
             "loss": real["loss"] + TEACHER_WEIGHT * taught["loss"],
             "real": real["loss"].detach(),

@@ -135,7 +135,8 @@ class Jepa(nn.Module):
         places.requires_grad_(False)
         self.encoder = encoder
         self.target = copy.deepcopy(encoder).requires_grad_(False)
-        self.predictor = _Predictor(encoder.config.hidden_size, grid, config)
+        attention = str(encoder.config._attn_implementation)
+        self.predictor = _Predictor(encoder.config.hidden_size, grid, config, attention)
         self.register_buffer("done", torch.tensor(0))
 
     def forward(self, images: Tensor, context: Tensor, targets: Tensor) -> dict[str, Tensor]:
@@ -179,7 +180,7 @@ class _Predictor(nn.Module):
 
     places: Tensor
 
-    def __init__(self, hidden: int, grid: int, config: JepaConfig) -> None:
+    def __init__(self, hidden: int, grid: int, config: JepaConfig, attention: str) -> None:
         super().__init__()
         width = config.predictor_width
         sizes = IJepaConfig(
@@ -188,7 +189,7 @@ class _Predictor(nn.Module):
             intermediate_size=4 * width,
             layer_norm_eps=1e-6,
         )
-        sizes._attn_implementation = "sdpa"
+        sizes._attn_implementation = attention
         self.narrow = nn.Linear(hidden, width)
         self.mask = nn.Parameter(torch.zeros(1, 1, width))
         nn.init.trunc_normal_(self.mask, std=0.02)

@@ -9,8 +9,9 @@ import torch
 
 from trifocal.keypoints.augment import Augmentation, random_affines, warp
 from trifocal.keypoints.jepa import Jepa, JepaConfig, sample_masks
+from trifocal.keypoints.onednn import plain_attention
 from trifocal.keypoints.sonichu import SonichuConfig, SonichuModel
-from trifocal.predictor import silent
+from trifocal.predictor import pick_device, silent
 from trifocal.training import Fitted, Plan, fit
 
 if TYPE_CHECKING:
@@ -80,6 +81,7 @@ def pretrain(
     sizes = {**config.__dict__, "tasks": {}}
     torch.manual_seed(recipe.plan.seed)
     model = SonichuModel(SonichuConfig(**sizes))
+    plain_attention(model.backbone, pick_device(device).type, recipe.plan.precision)
     steps = recipe.plan.epochs * -(-len(images) // recipe.plan.batch_size)
     jepa = Jepa(model.backbone, recipe.jepa, steps)
     side = images.prep.image_size

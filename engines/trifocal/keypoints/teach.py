@@ -13,10 +13,12 @@ from torch.nn import functional
 
 from trifocal.keypoints.augment import Augmentation
 from trifocal.keypoints.metrics import NETWORK_SIDE
+from trifocal.keypoints.onednn import plain_attention
+from trifocal.keypoints.pictures import UNCLEAR
 from trifocal.keypoints.squares import TaskGroups
 from trifocal.keypoints.targets import gaussian_maps
 from trifocal.keypoints.tasks import TASKS
-from trifocal.predictor import silent
+from trifocal.predictor import pick_device, silent
 from trifocal.training import Fitted, Plan, best_weights, fit
 
 if TYPE_CHECKING:
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from trifocal.keypoints.ensemble import PointModel
     from trifocal.keypoints.sonichu import SonichuModel, SonichuOutput
     from trifocal.keypoints.squares import Squares
+    from trifocal.keypoints.tasks import Task
     from trifocal.predictor import Progress
 
 WING = (10.0, 2.0)
@@ -100,7 +103,7 @@ def teach(
         batch = learn.batch(groups, recipe.augmentation)
         outputs = trainee(batch.images, batch.tasks)
         truths = [batch.truth(i) for i in range(len(outputs))]
-        return batch_loss(outputs, truths)
+        return batch_loss(outputs, truths, batch.tasks)
 
     return train_points(
         model, learn, validate, out, recipe, loss, balanced=balanced, device=device, progress=progress
@@ -131,6 +134,7 @@ def train_points(
         means = task_means(trainee.model, judged)
         return {"score": float(np.mean(list(means.values()))), **means}
 
+    plain_attention(model.backbone, pick_device(device).type, recipe.plan.precision)
     trainee = Trainee(model)
     fitted = fit(trainee, groups, loss, recipe.plan, out, validate=judge, device=device, progress=progress)
     trainee.load_state_dict(best_weights(out))
@@ -138,47 +142,87 @@ def train_points(
     return fitted
 
 
-def batch_loss(outputs: Sequence[SonichuOutput], truths: Sequence[Tensor]) -> dict[str, Tensor]:
-    """Mean of `points_loss` over groups, each counted by its known points.
+def batch_loss(
+    outputs: Sequence[SonichuOutput], truths: Sequence[Tensor], tasks: Sequence[str]
+) -> dict[str, Tensor]:
+    """Mean over the known points of `points_loss`, divergence and Wing loss in one.
 
     Args:
         outputs: Of each group.
         truths: (size, K, 2) of each group, in [0, 1]; NaN for what is not known.
+        tasks: Of each group.
     """
-    parts = [points_loss(output, truth) for output, truth in zip(outputs, truths, strict=True)]
-    known = sum(count for _, _, count in parts)
-    heat = torch.stack([heat for heat, _, _ in parts]).sum() / max(known, 1)
-    wing = torch.stack([wing for _, wing, _ in parts]).sum() / max(known, 1)
+    parts = [points_loss(*group) for group in zip(outputs, truths, (TASKS[t] for t in tasks), strict=True)]
+    known = max(sum(count for _, _, count in parts), 1)
+    heat = torch.stack([heat for heat, _, _ in parts]).sum() / known
+    wing = torch.stack([wing for _, wing, _ in parts]).sum() / known
     return {"loss": heat + wing / WING[0], "heat": heat.detach(), "wing_px": wing.detach()}
 
 
-def points_loss(output: SonichuOutput, truth: Tensor) -> tuple[Tensor, Tensor, int]:
+def points_loss(output: SonichuOutput, truth: Tensor, task: Task) -> tuple[Tensor, Tensor, int]:
     """Divergence of the heat maps and Wing loss of the soft-argmax, summed over the known points.
 
-    The heat map's softmax is compared with a Gaussian around the point, as in Nibali et al. 2018
-    (arXiv:1801.07372), here by the Kullback-Leibler divergence: a soft-argmax alone does not ask for a peak.
-    Wing loss, Feng et al. 2018 (arXiv:1711.06753), eq. 5, of each coordinate, in pixels of the 256 x 256
-    square.
+    The ends of a nearly level pair, whose order is chance, may change places, whichever way both losses are
+    lower: a soft-argmax that cannot know which end is meant answers with the middle of the pair.
 
     Args:
         output: Heat maps (B, K, rows, columns) and coordinates (B, K, 2).
         truth: (B, K, 2) in [0, 1]; NaN for what is not known.
+        task: Whose points.
 
     Returns:
         Both sums, and how many points are known.
     """
     known = torch.isfinite(truth).all(-1)
+    heat, wing = _point_losses(output, truth)
+    ends = [end for pair in task.pairs for end in pair.ends]
+    others = [end for pair in task.pairs for end in pair.ends[::-1]]
+    swapped = truth.clone()
+    swapped[:, ends] = truth[:, others]
+    other_heat, other_wing = _point_losses(output, swapped)
+    for pair in task.pairs:
+        own = list(pair.ends)
+        across = (truth[:, own[1]] - truth[:, own[0]]).abs()
+        along = across[:, 1 if pair.first == "upper" else 0]
+        straight, crossed = (
+            (h[:, own] + w[:, own] / WING[0]).sum(1) for h, w in ((heat, wing), (other_heat, other_wing))
+        )
+        chosen = (along < UNCLEAR * across.norm(dim=1)) & (crossed < straight)  # never where one is not known
+        heat, wing = (
+            torch.where(_columns(chosen, own, len(task.points)), crossed_, straight_)
+            for straight_, crossed_ in ((heat, other_heat), (wing, other_wing))
+        )
+    return heat[known].sum(), wing[known].sum(), int(known.sum())
+
+
+def _columns(rows: Tensor, ends: Sequence[int], count: int) -> Tensor:
+    """(B, count) where a row (B,) is chosen and the column is an end."""
+    column = torch.zeros(count, dtype=torch.bool, device=rows.device)
+    column[list(ends)] = True
+    return rows[:, None] & column
+
+
+def _point_losses(output: SonichuOutput, truth: Tensor) -> tuple[Tensor, Tensor]:
+    """Divergence and Wing loss of each point, (B, K) both; without meaning where the truth is not known.
+
+    The heat map's softmax is compared with a Gaussian around the point, as in Nibali et al. 2018
+    (arXiv:1801.07372), here by the Kullback-Leibler divergence: a soft-argmax alone does not ask for a peak.
+    Wing loss, Feng et al. 2018 (arXiv:1711.06753), eq. 5, mean of the two coordinates, in pixels of the
+    256 x 256 square.
+    """
+    truth = truth.nan_to_num(0.5)
     shape = output.heatmaps.shape[-2:]
-    logits = output.heatmaps.float()[known].flatten(1)
-    cells = truth[known] * torch.tensor([shape[1], shape[0]], device=truth.device)
-    target = gaussian_maps(STRIDE * cells - 0.5, (shape[0], shape[1]))
-    entropy = (target * target.clamp_min(1e-12).log()).sum()
-    heat = entropy - (target * functional.log_softmax(logits, dim=1)).sum()
-    away = (output.coords.float()[known] - truth[known]).abs() * NETWORK_SIDE
+    cells = truth * torch.tensor([shape[1], shape[0]], device=truth.device)
+    target = gaussian_maps(STRIDE * cells.flatten(0, 1) - 0.5, (shape[0], shape[1])).view(
+        *truth.shape[:2], -1
+    )
+    found = functional.log_softmax(output.heatmaps.float().flatten(2), dim=-1)
+    heat = (target * (target.clamp_min(1e-12).log() - found)).sum(-1)
+    away = (output.coords.float() - truth).abs() * NETWORK_SIDE
     width, bend = WING
     near = width * torch.log1p(away / bend)
     wing = torch.where(away < width, near, away - (width - width * math.log1p(width / bend)))
-    return heat, wing.mean(-1).sum() if len(wing) else output.coords.sum() * 0, int(known.sum())
+    return heat, wing.mean(-1)
 
 
 def predict_squares(
