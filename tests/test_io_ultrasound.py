@@ -596,6 +596,24 @@ def test_the_times_of_a_video_are_those_of_its_file(tmp_path):
     np.testing.assert_allclose(cine.times_s, np.arange(10) / 25, atol=1e-3)
 
 
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("a.avi", ("-c:v", "mjpeg", "-q:v", "2")),
+        ("a.mp4", ("-c:v", "libx264", "-pix_fmt", "yuv420p", "-g", "4", "-movflags", "+faststart")),
+    ],
+)
+def test_of_a_truncated_video_the_frames_up_to_there_are_used_and_counted(tmp_path, name, options):
+    path = video(tmp_path / name, *options, frames=40)
+    whole = io.read_cine(path)
+    assert (len(whole), "truncated" in whole.notes) == (40, False)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * 3 // 4])
+    cut = io.read_cine(path)
+    assert 0 < len(cut) < 40
+    assert cut.notes["truncated"] == f"{name} is cut off: its first {len(cut)} frames are used"
+    np.testing.assert_array_equal(cut.frames[0], whole.frames[0])
+
+
 def test_a_play_list_under_the_name_of_a_video_opens_nothing(tmp_path):
     target = video(tmp_path / "target.mp4", "-pix_fmt", "yuv420p")
     path = tmp_path / "a.mp4"

@@ -33,6 +33,9 @@ FORMATS = {".avi": "avi", ".mp4": "mov", ".m4v": "mov", ".mov": "mov", ".wmv": "
 SECONDS = 300.0
 """For the pass that counts the frames, and for each frame."""
 
+UNKNOWN = 2**32 - 1
+"""Length of an AVI that was written to where it could not be put in afterwards."""
+
 MOST_FRAMES = 200_000
 MOST_PIXELS = 2**26
 _STEP = 32  # frames that are rather decoded in passing than sought
@@ -54,14 +57,37 @@ def read_video(path: Path) -> Cine:
     stream = _Stream(path, times if ordered else None)
     frames = LazyFrames(len(times), stream.load)
     rows, columns = frames[0].shape[:2]
+    notes = {"source": path.name, "format": f"video, {path.suffix.lower()}"}
+    if _cut_off(path):
+        notes["truncated"] = f"{path.name} is cut off: its first {len(times)} frames are used"
     return Cine(
         frames=frames,
         size=(columns, rows),
         name=path.name,
         times_s=times - times[0] if len(times) > 1 and ordered else None,
-        notes={"source": path.name, "format": f"video, {path.suffix.lower()}"},
+        notes=notes,
         sha256=sha256_file(path),
     )
+
+
+def _cut_off(path: Path) -> bool:
+    """Whether the file ends before an AVI's outermost chunk, or the boxes of an MP4, say that it does."""
+    size, place = path.stat().st_size, 0
+    with path.open("rb") as file:
+        head = file.read(8)
+        if head[:4] == b"RIFF":
+            length = int.from_bytes(head[4:], "little")
+            return length < UNKNOWN and 8 + length > size + 1  # the last chunk may lack the byte that pads it
+        while FORMATS[path.suffix.lower()] == "mov" and place + 8 <= size:
+            file.seek(place)
+            head = file.read(16)
+            length = int.from_bytes(head[:4], "big")
+            if length == 1:  # the length has 64 bits, after the name of the box
+                length = int.from_bytes(head[8:], "big")
+            if length < 8:  # 0: up to the end, wherever that is
+                return False
+            place += length
+    return place > size
 
 
 def _command(path: Path, *seek: str) -> list[str]:
