@@ -1,7 +1,7 @@
-"""One contract for every rung of the focus ladder."""
+"""One contract for the predictors of all engines, and one for every rung of the focus ladder."""
 
 import json
-from dataclasses import replace
+from dataclasses import FrozenInstanceError, replace
 
 import numpy as np
 import pytest
@@ -20,6 +20,9 @@ from trifocal.focus.placement import aim
 from trifocal.focus.predictor import ENGINES, LEARNED, FocusInput, FocusPredictor, water_peak_pa
 from trifocal.focus.skull import NearSkull
 from trifocal.focus.transducer import PRESETS
+from trifocal.keypoints.phantoms import phantom
+from trifocal.keypoints.predictor import KeypointsInput, KeypointsPredictor
+from trifocal.keypoints.tasks import TASKS
 from trifocal.predictor import Cancelled, pick_device
 from trifocal.provenance import jsonable
 
@@ -59,6 +62,92 @@ def load(weights):
 @pytest.fixture(scope="module")
 def predictions(inputs, load):
     return {name: load(name).predict(inputs) for name in ENGINES}
+
+
+# --- all engines
+
+PREDICTORS = {
+    "focus, has": lambda: FocusPredictor.load("has", device="cpu"),
+    "keypoints, classical": lambda: KeypointsPredictor.load("classical", device="cpu"),
+    "keypoints, bundled": lambda: KeypointsPredictor.load("keypoints", device="cpu"),
+}
+
+
+@pytest.fixture
+def one_thread():
+    """Small networks on a machine that others use: a second thread costs more than it gives."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module", params=PREDICTORS)
+def engine(request, inputs):
+    """A predictor, what it predicts from, and the arrays of what it predicts."""
+    predictor = PREDICTORS[request.param]()
+    if isinstance(predictor, FocusPredictor):
+        return predictor, inputs.preview(), lambda p: [p.pressure.array, p.hu]
+    head = KeypointsInput(phantom("HC", 1).image, TASKS["HC"], mm_per_px=(0.2, 0.2))
+    return predictor, head, lambda p: [p.points, p.scores, p.spread_px]
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_progress_rises_from_nought_to_one_and_a_prediction_is_frozen_and_repeats(engine):
+    predictor, asked, arrays = engine
+    told = []
+    first = predictor.predict(asked, progress=lambda fraction, what: told.append((fraction, what)))
+    fractions = [fraction for fraction, _ in told]
+    assert (fractions[0], fractions[-1]) == (0, 1)
+    assert fractions == sorted(fractions)
+    assert all(what for _, what in told)
+    assert (first.device, first.seconds > 0) == ("cpu", True)
+    assert isinstance(first.warnings, tuple)
+    with pytest.raises(FrozenInstanceError):
+        first.device = "cuda"
+    for one, other in zip(arrays(first), arrays(predictor.predict(asked)), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_what_a_progress_callback_raises_stops_every_engine(engine):
+    def stop(fraction, what):
+        raise Cancelled
+
+    predictor, asked, _ = engine
+    with pytest.raises(Cancelled):
+        predictor.predict(asked, progress=stop)
+
+
+@pytest.mark.parametrize("kind", [FocusPredictor, KeypointsPredictor])
+def test_weights_that_are_not_there_and_devices_that_are_none_are_refused(kind, tmp_path):
+    with pytest.raises(CheckpointError, match=r"nothing\.safetensors"):
+        kind.load(tmp_path / "nothing.safetensors")
+    with pytest.raises(ValueError, match='must be "auto", "cpu" or "cuda"'):
+        kind.load("has" if kind is FocusPredictor else "classical", device="tpu")
+
+
+def test_weights_of_another_engine_are_refused():
+    with pytest.raises(CheckpointError, match="weights of the focus engine"):
+        KeypointsPredictor.load("focus", device="cpu")
+
+
+@pytest.mark.usefixtures("one_thread")
+@pytest.mark.parametrize("checkpoint", ["classical", "keypoints"])
+@pytest.mark.parametrize("shape", [(1, 1), (1, 300), (300, 1), (64, 64, 3)], ids=str)
+def test_frames_without_a_head_have_points_or_none_and_a_place_in_the_queue(checkpoint, shape):
+    predictor = KeypointsPredictor.load(checkpoint, device="cpu")
+    for grey_level in (0, 9):
+        frame = np.full(shape, grey_level, np.uint8)
+        found = predictor.predict(KeypointsInput(frame, TASKS["HC"], tta=True, cross_check=True))
+        assert found.points.shape == (4, 2)
+        assert not np.isinf(found.points).any()
+        assert 0 <= found.review <= 1
+        if found.ellipse is None:
+            assert (found.review, len(found.warnings)) == (1.0, 1)
+        np.testing.assert_array_equal(frame, grey_level)
+
+
+# --- the focus ladder
 
 
 @pytest.mark.parametrize("engine", ENGINES)

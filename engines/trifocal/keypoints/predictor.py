@@ -135,6 +135,7 @@ class KeypointsPredictor:
         if task.id not in self.learned.real:
             warnings.append(f"for {task.id} the network was trained on synthetic images only")
         if task.ellipse and answer.ellipse is None:
+            level = 1.0
             warnings.append("no outline was found: the points are those of the heat maps alone")
         return KeypointsPrediction(
             task=task,
