@@ -9,6 +9,7 @@ import highdicom as hd
 import numpy as np
 import pytest
 from PIL import Image
+from pydicom.uid import CTImageStorage
 
 from data import shared_data
 from trifocal.cli import main
@@ -373,6 +374,20 @@ def test_odd_pictures_give_rows_or_a_sentence(tmp_path, capsys):
     assert {row["file"] for row in points} == {"one.png", "deep.png", "cmyk.jpg"}
     assert len(points) == 12
     assert "found no head" in capsys.readouterr().err
+
+
+def test_a_ct_alone_is_refused_by_what_it_is_and_nothing_is_written(tmp_path, capsys):
+    unnamed = dataset(pattern(), Modality=None)
+    unnamed.SOPClassUID = unnamed.file_meta.MediaStorageSOPClassUID = CTImageStorage
+    (tmp_path / "ct.nii.gz").write_bytes(b"\x1f\x8b")
+    for path, what in (
+        (save(dataset(pattern(), Modality="CT"), tmp_path / "ct.dcm"), "is a CT, not an ultrasound"),
+        (save(unnamed, tmp_path / "unnamed.dcm"), "is of no stated modality, not an ultrasound"),
+        (tmp_path / "ct.nii.gz", "is of an unknown kind"),
+    ):
+        assert run(path, *CLASSICAL, "--out", tmp_path / "out") == 2
+        assert what in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 def test_nothing_is_written_when_no_file_can_be_read(tmp_path, capsys):

@@ -383,6 +383,23 @@ def test_what_cannot_be_evaluated_is_refused_in_one_sentence(folder, tmp_path, c
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(
+    ("rows", "sentence"),
+    [
+        (["nan,20"], "points.csv, line 2: x_px must be a finite number, got 'nan'"),
+        (["10,20", "10,20"], "points.csv, line 3: the point BPD 1 of 1.png is there twice"),
+    ],
+    ids=["NaN", "twice"],
+)
+def test_a_table_with_a_bad_row_is_refused_with_its_line(tmp_path, capsys, rows, sentence):
+    lines = [f"1.png,p,HC,BPD 1,{row}" for row in rows]
+    (tmp_path / "points.csv").write_text("\n".join(["file,patient,task,point,x_px,y_px", *lines, ""]))
+    words = ["--data", str(tmp_path), "--out", str(tmp_path / "out"), "--weights", "classical"]
+    assert main(["evaluate", "keypoints", *words]) == 2
+    assert sentence in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
 def test_the_output_must_be_a_folder(folder, tmp_path, capsys):
     (tmp_path / "out").write_text("x")
     assert command(folder, tmp_path / "out", "") == 2

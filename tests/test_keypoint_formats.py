@@ -233,6 +233,28 @@ def test_each_bad_row_is_one_sentence_with_its_line(tmp_path, rows, said: str) -
         read_examples(table(tmp_path / "labels.csv", FU, *rows))
 
 
+OWN = "file,patient,task,point,x_px,y_px"
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        (["1.png,p,IVC,IVC diameter 1,nan,20"], "line 2: x_px must be a finite number, got 'nan'"),
+        (["1.png,p,IVC,IVC diameter 1,10,"], "line 2: the column y_px must not be empty"),
+        (
+            ["1.png,p,IVC,IVC diameter 1,10,20"] * 2,
+            "line 3: the point IVC diameter 1 of 1.png is there twice",
+        ),
+        (["1.png,p,IVD,IVC diameter 1,10,20"], "line 2: the task must be one of HC, FA"),
+    ],
+    ids=["NaN", "half a point", "twice", "task"],
+)
+def test_each_bad_row_of_our_own_table_is_one_sentence_with_its_line(tmp_path, rows, said: str) -> None:
+    picture(tmp_path / "1.png")
+    with pytest.raises(ValueError, match=said):
+        read_examples(table(tmp_path / "points.csv", OWN, *rows))
+
+
 def test_a_picture_of_no_bytes_is_refused_with_the_line(tmp_path) -> None:
     (tmp_path / "1.png").touch()
     with pytest.raises(ValueError, match=r"line 2: 1.png must be an image that can be read"):
