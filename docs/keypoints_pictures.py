@@ -40,6 +40,7 @@ COLORS = (
     (255, 196, 0), (0, 200, 255), (255, 99, 132), (120, 220, 90), (200, 140, 255), (255, 150, 60),
     (90, 230, 200), (240, 110, 240), (190, 200, 60), (110, 150, 255), (230, 180, 150),
 )  # fmt: skip
+SAID = (255, 170, 60)
 FONT, SMALL = ImageFont.load_default(15), ImageFont.load_default(12)
 
 
@@ -53,7 +54,7 @@ def tile(task: Task, predictor: KeypointsPredictor, seed: int) -> Picture.Image:
     draw = ImageDraw.Draw(picture)
     draw.text((MARGIN, 4), f"{task.id}: {task.title}", (255, 255, 255), FONT)
     said = f"mean radial error {errors.mre_mm:.1f} mm"
-    draw.text((TILE[0] - MARGIN - FONT.getlength(said), 4), said, (255, 170, 60), FONT)
+    draw.text((TILE[0] - MARGIN - FONT.getlength(said), 4), said, SAID, FONT)
     corner, scale = window(np.concatenate([found.points, made.points]), size)
     shown = Picture.fromarray(made.image).transform(
         TILE,
@@ -153,6 +154,15 @@ def tasks_picture(predictor: KeypointsPredictor, seed: int) -> Picture.Image:
     return sheet
 
 
+def palette() -> Picture.Image:
+    """128 greys, and every colour in shades: 256 that are chosen for the picture would be dull."""
+    greys = [(v, v, v) for v in np.linspace(0, 255, 128).astype(int)]
+    shades = [tuple(int(c * f) for c in color) for color in (*COLORS, SAID) for f in np.linspace(0.2, 1, 10)]
+    made = Picture.new("P", (1, 1))
+    made.putpalette([int(c) for color in (*greys, *shades) for c in color])
+    return made
+
+
 def main(words: Sequence[str]) -> None:
     """Render what is asked for."""
     parser = argparse.ArgumentParser(
@@ -164,7 +174,8 @@ def main(words: Sequence[str]) -> None:
     given = parser.parse_args(words)
     weights = given.weights if given.weights == BUNDLED else Path(given.weights)
     predictor = KeypointsPredictor.load(weights, device="cpu")
-    tasks_picture(predictor, given.seed).quantize(256).save(given.to, optimize=True)
+    sheet = tasks_picture(predictor, given.seed)
+    sheet.quantize(palette=palette(), dither=Picture.Dither.NONE).save(given.to, optimize=True)
     sys.stdout.write(f"wrote {given.to}\n")
 
 

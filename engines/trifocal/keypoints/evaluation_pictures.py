@@ -63,8 +63,12 @@ def _draw_groups(ax: Axes, cases: Sequence[Case], task_id: str) -> None:
     group = np.digitize((np.arange(len(sizes)) + 0.5) / len(sizes), edges) - 1
     means = [in_order(doubt, sizes)[group == g].mean() for g in range(len(edges) - 1)]
     ax.bar(edges[:-1], means, np.diff(edges), align="edge", color=REVIEW, alpha=0.35, edgecolor="white")
-    ax.plot((rankdata(doubt) - 0.5) / len(sizes), sizes, ".", color=REVIEW, markersize=3)
-    ax.set_ylim(0, 1.3 * max(np.percentile(sizes, 97), max(means), 1e-6))
+    top = 1.3 * max(np.percentile(sizes, 97), max(means), 1e-6)
+    places = (rankdata(doubt) - 0.5) / len(sizes)
+    ax.plot(places, np.where(sizes < top, sizes, np.nan), ".", color=REVIEW, markersize=3)
+    far = sizes >= top  # at the upper edge: beyond it
+    ax.plot(places[far], np.full(far.sum(), top), "^", color=REVIEW, markersize=5, clip_on=False)
+    ax.set_ylim(0, top)
     rank = rank_correlation(doubt, sizes)
     said = "all reviews are equal" if np.isnan(rank) else f"Spearman {rank:+.2f}"
     ax.set_title(f"{task_id}: {said}, {len(sizes)} images")
