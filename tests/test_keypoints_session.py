@@ -15,6 +15,7 @@ import tyro
 from PIL import Image
 from pydicom.data import get_testdata_file
 
+from napari_trifocal.array_reel import reel_of_array
 from napari_trifocal.keypoints_curve import Curve
 from napari_trifocal.keypoints_export import Export, ExportPlan, command_line
 from napari_trifocal.keypoints_jobs import nearest
@@ -22,7 +23,7 @@ from napari_trifocal.keypoints_layers import outline_of, placed, stack
 from napari_trifocal.keypoints_names import HEIGHT, LETTER, NamePlaces
 from napari_trifocal.keypoints_session import KeypointsSession
 from napari_trifocal.layers import to_layers
-from napari_trifocal.reel import Clip, Reel, open_reel, reel_of_array, shows_frames, task_named
+from napari_trifocal.reel import Clip, Reel, open_reel, shows_frames, task_named
 from trifocal.cine import Cine
 from trifocal.cli.keypoints import PredictKeypoints
 from trifocal.image import ImageError
@@ -653,6 +654,7 @@ def test_pictures_and_the_numbers_of_a_whole_cine_are_exported(bench, tmp_path):
     whole = [m for m in rows(tmp_path / "out" / "measurements.csv") if m["frame"] == ""]
     assert "IVC collapsibility" in {m["measurement"] for m in whole}
     assert len(list((tmp_path / "out" / "overlays").iterdir())) == 6
+    assert [r["frame"] for r in rows(tmp_path / "out" / "review.csv")] == ["5", "4", "3", "2", "1", "0"]
 
 
 def test_nothing_is_exported_without_a_point_and_files_without_points_are_left_out(bench, folder, tmp_path):

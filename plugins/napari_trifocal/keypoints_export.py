@@ -90,6 +90,7 @@ class Export:
                     progress(number / len(clips), f"writing {self.reel.clips[clip].name}")
                     for task, marks in self.sheets:
                         self._write_clip(clip, task, marks, sources[clip], writer, part)
+            self._write_review(part, sources)
             self._write_record(part, clips)
         return folder
 
@@ -179,6 +180,16 @@ class Export:
             write_report(results, source.path, path)
         except ValueError as error:  # the image has no identifiers, or there are too many frames
             self.problems.append(f"{source.name}: no report: {error}")
+
+    def _write_review(self, part: Path, sources: list[Source]) -> None:
+        from trifocal.keypoints.review_queue import ReviewItem, ReviewQueue
+
+        queue = ReviewQueue()
+        for _, marks in self.sheets:
+            for step in sorted(step for step in marks if marks[step].prediction):
+                clip, frame = self.reel.locate(step)
+                queue.add(ReviewItem.of(sources[clip].name, frame, marks[step].prediction))
+        queue.write(part)
 
     def _write_record(self, part: Path, clips: list[int]) -> None:
         from trifocal.provenance import record, write_record

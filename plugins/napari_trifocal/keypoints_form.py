@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -58,6 +59,7 @@ class KeypointsForm(QWidget):
     def show_curve(self) -> None:
         """Plot the followed measurement of the file that is looked at."""
         session, book = self._session, self._session.book
+        began = time.monotonic()
         self._later.stop()
         name = self.followed.currentText()
         clip = None if book is None else book.reel.locate(session.step)
@@ -70,6 +72,8 @@ class KeypointsForm(QWidget):
         self.extremes.setVisible(curve is not None and bool(curve.said))
         if clip is not None:
             self.plot.show_frame(clip[1])
+        # Of a long cine less often: the window is to answer in between.
+        self._later.setInterval(max(CURVE_MS, int(5e3 * (time.monotonic() - began))))
 
     def _on_session_opened(self) -> None:
         reel = self._session.reel

@@ -33,6 +33,9 @@ class PredictPanel(QWidget):
         wanted: "frame", "file" or "all".
         heat_wanted: Whether the heat map is to be seen.
         review_wanted: 1 for the next frame that deserves a second look, -1 for the one before.
+
+    Attributes:
+        doubt: What the prediction doubts, a widget of its own: it is not to be scrolled away.
     """
 
     chosen = Signal(str, str)
@@ -75,7 +78,6 @@ class PredictPanel(QWidget):
             row(self.engine, self.device),
             row(self.tta, self.heat),
             row(*self.buttons.values()),
-            self.doubt,
             self._queue,
         ).setContentsMargins(0, 0, 0, 0)
         self.show_prediction(None, None, 0)

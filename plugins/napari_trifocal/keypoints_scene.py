@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from trifocal.keypoints.tasks import Task
 
 ROLES = (FRAMES, HEAT, ELLIPSE, LINES, RULER, POINTS, NAMES)  # as they are drawn
-LINE, THIN, POINT, CHOSEN = 1.6, 1.2, 10.0, 15.0  # canvas pixels, whatever the zoom
+LINE, THIN, POINT, CHOSEN = 2.2, 1.6, 10.0, 15.0  # canvas pixels, whatever the zoom
 UPRIGHT = ("towards", "down", "right")
 
 
@@ -142,7 +142,6 @@ class KeypointsScene:
             symbols = [SYMBOLS[kind] for kind in kinds]
             points.shown = there  # before the data, which draw it
             _renew(points, data)
-            self._show_names()
             if [str(s) for s in points.symbol] != symbols:
                 points.symbol = symbols
                 points.border_color = [BORDERS[kind] for kind in kinds]
@@ -152,6 +151,7 @@ class KeypointsScene:
             if colours != self._colours:
                 self._colours = colours
                 lines.edge_color = colours or RULER_COLOUR
+        self._show_names()
         self._show_lines(ELLIPSE, None if ellipse is None else outline_of(ellipse), ELLIPSE_COLOUR)
 
     def show_chosen(self, index: int | None) -> None:
@@ -201,7 +201,10 @@ class KeypointsScene:
         zoom = self.viewer.scene.camera.zoom
         at = np.where(points.shown[:, None], points.data[:, ::-1], np.nan) * zoom
         rows, columns = frames.data.shape[-3:-1] if frames.rgb else frames.data.shape[-2:]
-        places = self._places.find(at, self._names, np.array([[0, 0], [columns, rows]]) * zoom) / zoom
+        drawn = self.layer(LINES)
+        lines = None if drawn is None else drawn.data[..., ::-1] * zoom
+        bounds = np.array([[0, 0], [columns, rows]]) * zoom
+        places = self._places.find(at, self._names, bounds, lines) / zoom
         there = np.isfinite(places).all(axis=1)
         names.shown = there
         _renew(names, np.where(there[:, None], places, 0.0)[:, ::-1])

@@ -167,8 +167,8 @@ class KeypointsSession:
 
     def drag_to(self, index: int, at: ArrayLike) -> None:
         """Put a point (x, y) somewhere; outside the frame it stays at its edge."""
-        if self.marks is not None:
-            self._change(self.marks.put(index, self._inside(at)))
+        if self.marks is not None and self.clip is not None:
+            self._change(self.marks.put(index, self.clip.inside(at)))
 
     def end_drag(self) -> None:
         """The mouse lets go."""
@@ -179,10 +179,10 @@ class KeypointsSession:
     def place(self, at: ArrayLike) -> None:
         """Put the next missing point (x, y) somewhere."""
         index = self.next_to_place
-        if index is None or self.marks is None:
+        if index is None or self.marks is None or self.clip is None:
             self.say("all points are placed: drag them, or take one away first")
             return
-        self._change(self.marks.put(index, self._inside(at)))
+        self._change(self.marks.put(index, self.clip.inside(at)))
         self.modes.select(self.next_to_place)
 
     def delete(self, index: int | None = None) -> None:
@@ -205,8 +205,8 @@ class KeypointsSession:
         if not steps:
             self.say("this is the last frame of its file: there is none to carry the edits to", is_error=True)
             return
-        marks = self.sheet[self.step]
-        self.sheet.change({step: marks.carried_to(self.sheet[step]) for step in steps})
+        sheet, marks = self.sheet, self.sheet[self.step]
+        sheet.change({step: marks.carried_to(sheet[step]) for step in steps})
         self.marks_changed.emit()
         self.say(f"edits carried to {len(steps)} frame{'s' * (len(steps) > 1)}")
 
@@ -303,7 +303,3 @@ class KeypointsSession:
             self.set_step(steps[0])
         if steps:
             self.marks_changed.emit()
-
-    def _inside(self, at: ArrayLike) -> Any:
-        assert self.clip is not None
-        return np.clip(np.asarray(at, float), -0.5, np.array(self.clip.size) - 0.5)

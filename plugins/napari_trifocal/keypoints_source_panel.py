@@ -59,6 +59,7 @@ class SourcePanel(QWidget):
         self.file, self.frame = QElidingLabel(), QLabel()
         self.file.setElideMode(Qt.TextElideMode.ElideMiddle)
         self.file.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
+        self.frame.setSizePolicy(QSizePolicy.Policy.Maximum, QSizePolicy.Policy.Preferred)
         rows = form(self)
         rows.addRow("frames", row(self.files, self.folder))
         rows.addRow("or layer", self.layer)

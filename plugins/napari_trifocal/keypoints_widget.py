@@ -11,6 +11,7 @@ from qtpy.QtCore import QEvent, Qt, QTimer
 from qtpy.QtGui import QKeySequence, QShortcut
 from qtpy.QtWidgets import QApplication, QScrollArea, QVBoxLayout, QWidget
 
+from napari_trifocal.array_reel import reel_of_array
 from napari_trifocal.interface import Interface
 from napari_trifocal.keypoints_engines import load_engine
 from napari_trifocal.keypoints_export import Export, command_line
@@ -19,7 +20,7 @@ from napari_trifocal.keypoints_layers import FRAMES, REEL
 from napari_trifocal.keypoints_mouse import KeypointsMouse
 from napari_trifocal.keypoints_scene import KeypointsScene
 from napari_trifocal.keypoints_session import NOTHING_OPEN, KeypointsSession
-from napari_trifocal.reel import Reel, reel_of_array
+from napari_trifocal.reel import Reel
 from napari_trifocal.settings import default_device
 from trifocal.image import ImageError
 
@@ -259,6 +260,6 @@ class KeypointsWidget(QWidget):
         area.setWidget(self.form)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
-        for part in (self.form.notice, area, self.form.footer):
+        for part in (self.form.notice, self.form.predict.doubt, area, self.form.footer):
             layout.addWidget(part)
         self.setMinimumWidth(self.form.minimumSizeHint().width() + 24)

@@ -8,12 +8,12 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from trifocal import io
-from trifocal.cine import Cine, grey
+from trifocal.cine import grey
 from trifocal.image import ImageError
 from trifocal.io.kind import is_ultrasound
 from trifocal.keypoints.tasks import TASKS
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
+    from trifocal.cine import Cine
     from trifocal.keypoints.tasks import Task
 
 DICOM = (".dcm", ".dicom", ".ima")
@@ -69,6 +70,11 @@ class Clip:
         cine = io.read_cine(path)
         colour = cine.frames[0].ndim == 3
         return cls(path.name, len(cine), cine.size, colour, path=path, task=task_named(path))
+
+    def inside(self, at: ArrayLike) -> NDArray[np.float64]:
+        """The point (x, y) of its frames that is nearest to another one; their outer edges are theirs."""
+        nearest: NDArray[np.float64] = np.clip(np.asarray(at, float), -0.5, np.array(self.size) - 0.5)
+        return nearest
 
     def open(self) -> Cine:
         """The frames."""
@@ -214,48 +220,6 @@ def open_reel(paths: Iterable[str | Path], progress: Progress = silent) -> Reel:
         msg = f"{name} must hold ultrasound pictures or cines, got none that can be read"
         raise ImageError(msg if first is None else f"{msg}: {first}") from first
     return Reel(clips, name, problems, given)
-
-
-def reel_of_array(
-    data: ArrayLike, name: str, *, rgb: bool = False, limits: tuple[float, float] = (0.0, 255.0)
-) -> Reel:
-    """A reel of an array that another reader has opened.
-
-    Args:
-        data: (row, column) or (frame, row, column), with RGB or RGBA last where `rgb`; may be lazy.
-        name: What to call it.
-        rgb: Whether the last axis is colour.
-        limits: Values that become 0 and 255, for numbers that are not 8 bits.
-
-    Raises:
-        ImageError: If it is neither a picture nor a cine.
-    """
-    frames = data if np.ndim(data) == 3 + rgb else np.asarray(data)[None]
-    if np.ndim(frames) != 3 + rgb:
-        msg = f"{name} must be a picture or a cine, got {np.ndim(data) - rgb} axes: choose a layer of 2 or 3"
-        raise ImageError(msg)
-    shown = _Array(frames, rgb=rgb, limits=limits)
-    return Reel([Clip.of(Cine(shown, (frames.shape[2], frames.shape[1]), name))], name)
-
-
-class _Array:
-    """Frames of an array as 8-bit grey or RGB."""
-
-    def __init__(self, data: Any, *, rgb: bool, limits: tuple[float, float]) -> None:
-        self._data, self._rgb, self._limits = data, rgb, limits
-
-    def __len__(self) -> int:
-        return len(self._data)
-
-    def __getitem__(self, index: int, /) -> NDArray[np.uint8]:
-        frame = np.asarray(self._data[index])
-        if self._rgb:
-            frame = frame[..., :3]
-        if frame.dtype == np.uint8:
-            return frame
-        low, high = (0.0, 1.0) if self._rgb else self._limits
-        share = np.nan_to_num((frame.astype(np.float64) - low) / max(high - low, 1e-12))
-        return np.rint(255 * np.clip(share, 0, 1)).astype(np.uint8)
 
 
 def files_of(path: Path) -> list[Path]:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from napari.types import LayerDataTuple
     from numpy.typing import NDArray
 
-HC_SEED, CINE_SEED = 7, 3
+HC_SEED, CINE_SEED = 29, 3
 CINE_FRAMES, CINE_S = 20, {"A4C": 0.9, "IVC": 4.0}  # of a beat, of a breath
 
 
