@@ -24,10 +24,12 @@ from napari_trifocal.keypoints_names import HEIGHT, LETTER, NamePlaces
 from napari_trifocal.keypoints_session import KeypointsSession
 from napari_trifocal.layers import to_layers
 from napari_trifocal.reel import Clip, Reel, open_reel, shows_frames, task_named
+from napari_trifocal.sample import HC_SEED, hc_reel
 from trifocal.cine import Cine
 from trifocal.cli.keypoints import PredictKeypoints
 from trifocal.image import ImageError
 from trifocal.keypoints.ellipse import Ellipse
+from trifocal.keypoints.phantoms import phantom
 from trifocal.keypoints.tasks import TASKS
 from ultrasound import SIZE, DiscEngine, cine, picture, reel
 
@@ -688,3 +690,21 @@ def test_the_copied_command_is_one_that_the_command_line_takes(bench, folder):
     assert float(job.mm_per_px) == pytest.approx(0.5)
     assert job.json
     assert not job.overlay
+
+
+def test_the_bundled_network_finds_the_sample_head():
+    calls = queue.Queue()
+    session = KeypointsSession(calls.put, "cpu")
+    made = phantom("HC", HC_SEED)
+    try:
+        session.show(hc_reel())
+        session.predicting.start("frame")
+        while session.busy:
+            calls.get(timeout=120)()
+        measured = {m.name: m for m in session.measurements}
+    finally:
+        session.close()
+
+    assert measured["HC"].unit == "mm"
+    assert measured["HC"].value == pytest.approx(made.ellipse.perimeter * made.mm_per_px, rel=0.08)
+    assert session.marks.prediction.weights_sha256
