@@ -67,8 +67,8 @@ class FocusScene:
     def move_to(self, viewer: ViewerModel) -> None:
         """Go on in another viewer, an empty one, with all layers of this one."""
         self.close()
-        move_all(self.viewer, viewer)
-        self.viewer = viewer
+        before, self.viewer = self.viewer, viewer
+        move_all(before, viewer)
         self._connect()
 
     def layer(self, role: str) -> Layer | None:

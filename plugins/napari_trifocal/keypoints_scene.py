@@ -77,8 +77,8 @@ class KeypointsScene:
     def move_to(self, viewer: ViewerModel) -> None:
         """Go on in another viewer, an empty one, with all layers of this one."""
         self.close()
-        move_all(self.viewer, viewer)
-        self.viewer = viewer
+        before, self.viewer = self.viewer, viewer
+        move_all(before, viewer)
         viewer.scene.camera.events.zoom.connect(self._on_viewer_zoom)
         self._on_viewer_zoom()
 
