@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import safetensors.torch
 import torch
+from huggingface_hub.errors import LocalEntryNotFoundError
 from PIL import Image
 
 from trifocal.checkpoint import CheckpointError
@@ -513,9 +514,20 @@ def test_an_id_of_the_hub_is_fetched_from_there_and_a_path_that_is_not_there_is_
     monkeypatch.setattr(sonichu_weights.huggingface_hub, "hf_hub_download", fetch)
     monkeypatch.setattr("huggingface_hub.hub_mixin.hf_hub_download", fetch_config(tmp_path))
     assert same(SonichuModel.from_pretrained("someone/sonichu", revision="v1"), model)
-    assert asked == [("someone/sonichu", "model.safetensors", "v1")]
-    with pytest.raises(CheckpointError, match="must be a folder or"):
-        sonichu_weights.find_file("./nowhere", "model.safetensors")
+    assert set(asked) == {("someone/sonichu", "model.safetensors", "v1")}
+    for reader in (SonichuModel, SonichuPreprocessor):
+        with pytest.raises(CheckpointError, match="must be a folder or"):
+            reader.from_pretrained("./nowhere")
+
+
+def test_what_the_hub_cannot_give_is_one_sentence(monkeypatch):
+    def fail(*_, **__):
+        raise LocalEntryNotFoundError("no connection\nand more of it")
+
+    monkeypatch.setattr(sonichu_weights.huggingface_hub, "hf_hub_download", fail)
+    for reader in (SonichuModel, SonichuPreprocessor):
+        with pytest.raises(CheckpointError, match=r"cannot be had .* \(no connection\): give a folder"):
+            reader.from_pretrained("someone/sonichu")
 
 
 def fetch_config(folder):

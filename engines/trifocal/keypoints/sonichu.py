@@ -194,6 +194,24 @@ class SonichuModel(
             part.write_bytes(safetensors.torch.save(weights, metadata={"format": "pt"}))
 
     @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path: str | Path, **options: Any) -> SonichuModel:
+        """Read a folder, or a model of the Hugging Face hub by its "owner/name".
+
+        Args:
+            pretrained_model_name_or_path: The folder or the name.
+            options: Those of huggingface_hub (revision, token, cache_dir, ...), map_location (a device), and
+                tasks: keep the heads of these only, which saves 17 MB for each of the others.
+
+        Raises:
+            CheckpointError: If the weights are missing, cannot be had, or are not of this architecture.
+            ValueError: If a task is unknown.
+        """
+        hub = {name: value for name, value in options.items() if name not in ("map_location", "tasks")}
+        find_file(str(pretrained_model_name_or_path), "model.safetensors", **hub)  # or says what is wrong
+        found: SonichuModel = super().from_pretrained(pretrained_model_name_or_path, **options)
+        return found
+
+    @classmethod
     def _from_pretrained(
         cls,
         *,
@@ -203,19 +221,7 @@ class SonichuModel(
         tasks: Sequence[str] | None = None,
         **hub: Any,
     ) -> SonichuModel:
-        """Read model.safetensors, and nothing that can run code; the naming may be another one.
-
-        Args:
-            model_id: A folder, or a model on the hub.
-            config: What its config.json says, if there is one.
-            map_location: Device of the model.
-            tasks: Keep the heads of these only, which saves 17 MB for each of the others.
-            hub: Where and how to look.
-
-        Raises:
-            CheckpointError: If the file is missing or not of this architecture.
-            ValueError: If a task is unknown.
-        """
+        """Read model.safetensors, and nothing that can run code; the naming may be another one."""
         tensors = read_tensors(find_file(model_id, "model.safetensors", **hub))
         sizes, weights, report = converted(tensors, config or {})
         if tasks is not None:
