@@ -19,8 +19,8 @@ from PIL import ImageDraw, ImageFont
 
 from trifocal import RESEARCH_USE_ONLY
 from trifocal.keypoints.evaluation import UNSEEN
+from trifocal.keypoints.evaluation.metrics import CaseErrors
 from trifocal.keypoints.learned import BUNDLED
-from trifocal.keypoints.metrics import CaseErrors
 from trifocal.keypoints.phantoms import phantom
 from trifocal.keypoints.predictor import KeypointsInput, KeypointsPredictor
 from trifocal.keypoints.tasks import TASKS

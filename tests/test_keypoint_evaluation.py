@@ -13,10 +13,10 @@ from trifocal.checkpoint import save
 from trifocal.cli import main
 from trifocal.keypoints.ellipse import ellipse_from_axes
 from trifocal.keypoints.evaluation import EvaluationPlan, Variant, evaluate
-from trifocal.keypoints.evaluation_output import save_evaluation
-from trifocal.keypoints.evaluation_pictures import draw_sizes
-from trifocal.keypoints.evaluation_summary import NETWORK, leading, overall, reviews, summarise
-from trifocal.keypoints.evaluation_tables import caption, tables
+from trifocal.keypoints.evaluation.output import save_evaluation
+from trifocal.keypoints.evaluation.pictures import draw_sizes
+from trifocal.keypoints.evaluation.summary import NETWORK, leading, overall, reviews, summarise
+from trifocal.keypoints.evaluation.tables import caption, tables
 from trifocal.keypoints.examples import Example, split_by_patient, standard_split
 from trifocal.keypoints.formats import read_examples
 from trifocal.keypoints.learned import Learned, config_record

@@ -8,6 +8,7 @@ from PIL import Image
 from skimage.draw import ellipse_perimeter
 
 from trifocal.keypoints.ellipse import Ellipse, ellipse_from_axes
+from trifocal.keypoints.evaluation.metrics import CaseErrors
 from trifocal.keypoints.examples import Example
 from trifocal.keypoints.formats import read_examples
 from trifocal.keypoints.formats.coco import read_coco, write_coco
@@ -21,7 +22,6 @@ from trifocal.keypoints.formats.hc18 import write_hc18
 from trifocal.keypoints.formats.hc18_rings import read_hc18_rings
 from trifocal.keypoints.formats.table import write_table
 from trifocal.keypoints.formats.ucl import read_ucl, ucl_patient, write_ucl
-from trifocal.keypoints.metrics import CaseErrors
 from trifocal.keypoints.tasks import TASKS
 
 SIZE = (120, 90)  # columns, rows

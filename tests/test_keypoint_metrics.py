@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from trifocal.keypoints.ellipse import Ellipse
-from trifocal.keypoints.error_statistics import (
+from trifocal.keypoints.evaluation.error_statistics import (
     Overall,
     Statistic,
     interval,
@@ -12,7 +12,7 @@ from trifocal.keypoints.error_statistics import (
     resampled_means,
     risk_coverage,
 )
-from trifocal.keypoints.metrics import CaseErrors, mean_of
+from trifocal.keypoints.evaluation.metrics import CaseErrors, mean_of
 from trifocal.keypoints.tasks import TASKS
 
 FEMUR, AOP, HC = TASKS["fetal_femur"], TASKS["AOP"], TASKS["HC"]

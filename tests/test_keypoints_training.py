@@ -14,22 +14,21 @@ from PIL import Image
 
 from trifocal.cli import main
 from trifocal.keypoints.augment import Augmentation
-from trifocal.keypoints.distil import TEACHER_WEIGHT, distil, teachers_say
-from trifocal.keypoints.ensemble import MedianEnsemble, median_points, soup
 from trifocal.keypoints.examples import Example
 from trifocal.keypoints.formats import read_examples
 from trifocal.keypoints.formats.table import write_table
-from trifocal.keypoints.jepa import Jepa, JepaConfig, encode, sample_masks, sincos_positions
-from trifocal.keypoints.model_tables import Entry, judge, model_rows, task_rows
-from trifocal.keypoints.pretrain import PretrainRecipe, begin_from, pretrain
-from trifocal.keypoints.pseudo_label import PseudoLabel, pseudo_label, read_labels, write_labels
-from trifocal.keypoints.regimes import LABELS_ONLY, REGIMES, Regime, select
 from trifocal.keypoints.sonichu import SonichuConfig, SonichuModel, SonichuOutput
-from trifocal.keypoints.squares import Squares, TaskGroups
-from trifocal.keypoints.story import StoryRecipe, tell
-from trifocal.keypoints.tasks import TASKS
-from trifocal.keypoints.teach import TeachRecipe, points_loss, task_means, teach
-from trifocal.keypoints.train import (
+from trifocal.keypoints.sonichu.distil import TEACHER_WEIGHT, distil, teachers_say
+from trifocal.keypoints.sonichu.ensemble import MedianEnsemble, median_points, soup
+from trifocal.keypoints.sonichu.jepa import Jepa, JepaConfig, encode, sample_masks, sincos_positions
+from trifocal.keypoints.sonichu.model_tables import Entry, judge, model_rows, task_rows
+from trifocal.keypoints.sonichu.pretrain import PretrainRecipe, begin_from, pretrain
+from trifocal.keypoints.sonichu.pseudo_label import PseudoLabel, pseudo_label, read_labels, write_labels
+from trifocal.keypoints.sonichu.regimes import LABELS_ONLY, REGIMES, Regime, select
+from trifocal.keypoints.sonichu.squares import Squares, TaskGroups
+from trifocal.keypoints.sonichu.story import StoryRecipe, tell
+from trifocal.keypoints.sonichu.teach import TeachRecipe, points_loss, task_means, teach
+from trifocal.keypoints.sonichu.train import (
     Sides,
     count_tasks,
     run_distil,
@@ -37,6 +36,7 @@ from trifocal.keypoints.train import (
     run_pseudo_label,
     run_teacher,
 )
+from trifocal.keypoints.tasks import TASKS
 from trifocal.predictor import Cancelled
 from trifocal.training import Plan
 

@@ -12,10 +12,10 @@ from huggingface_hub.errors import LocalEntryNotFoundError
 from PIL import Image
 
 from trifocal.checkpoint import CheckpointError
-from trifocal.keypoints import sonichu_weights
-from trifocal.keypoints.onednn import FastLinear
 from trifocal.keypoints.sonichu import SonichuConfig, SonichuModel, SonichuPreprocessor, soft_argmax
-from trifocal.keypoints.sonichu_weights import converted
+from trifocal.keypoints.sonichu import weights as sonichu_weights
+from trifocal.keypoints.sonichu.onednn import FastLinear
+from trifocal.keypoints.sonichu.weights import converted
 from trifocal.keypoints.tasks import TASKS
 
 

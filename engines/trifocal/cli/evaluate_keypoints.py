@@ -13,8 +13,8 @@ from rich.table import Table
 
 from trifocal.cli.progress import Bar
 from trifocal.keypoints.evaluation import Evaluation, EvaluationPlan, Members, Part, Tta, evaluate
-from trifocal.keypoints.evaluation_output import save_evaluation, worst_lines
-from trifocal.keypoints.evaluation_tables import caption, tables
+from trifocal.keypoints.evaluation.output import save_evaluation, worst_lines
+from trifocal.keypoints.evaluation.tables import caption, tables
 from trifocal.keypoints.examples import Example
 from trifocal.keypoints.formats import read_examples
 from trifocal.keypoints.learned import BUNDLED

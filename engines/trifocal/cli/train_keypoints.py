@@ -9,14 +9,14 @@ from typing import ClassVar, Literal
 
 from trifocal.cli.progress import Bar
 from trifocal.keypoints.compact import CompactRecipe, train_compact
-from trifocal.keypoints.distil import WARMUP_EPOCHS
 from trifocal.keypoints.examples import Example
 from trifocal.keypoints.formats import read_examples
-from trifocal.keypoints.pretrain import PretrainRecipe
 from trifocal.keypoints.sonichu import SonichuConfig
-from trifocal.keypoints.story import StoryRecipe, tell
-from trifocal.keypoints.teach import TeachRecipe
-from trifocal.keypoints.train import MODEL, run_distil, run_pretrain, run_pseudo_label, run_teacher
+from trifocal.keypoints.sonichu.distil import WARMUP_EPOCHS
+from trifocal.keypoints.sonichu.pretrain import PretrainRecipe
+from trifocal.keypoints.sonichu.story import StoryRecipe, tell
+from trifocal.keypoints.sonichu.teach import TeachRecipe
+from trifocal.keypoints.sonichu.train import MODEL, run_distil, run_pretrain, run_pseudo_label, run_teacher
 from trifocal.training import Fitted, Plan
 
 SIZES = {

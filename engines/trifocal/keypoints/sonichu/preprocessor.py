@@ -12,7 +12,7 @@ import torch
 from torch.nn import functional
 
 from trifocal.files import atomic_file
-from trifocal.keypoints.sonichu_weights import find_file
+from trifocal.keypoints.sonichu.weights import find_file
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

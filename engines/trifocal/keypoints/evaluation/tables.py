@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from trifocal.keypoints.evaluation_summary import (
+from trifocal.keypoints.evaluation.summary import (
     NETWORK,
     SECOND_LOOK,
     milliseconds,
@@ -20,9 +20,9 @@ from trifocal.keypoints.tasks import TASKS
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from trifocal.keypoints.error_statistics import Overall, Statistic
     from trifocal.keypoints.evaluation import Evaluation, Variant
-    from trifocal.keypoints.evaluation_summary import Row
+    from trifocal.keypoints.evaluation.error_statistics import Overall, Statistic
+    from trifocal.keypoints.evaluation.summary import Row
 
 NONE = "-"
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from trifocal.keypoints.error_statistics import Overall, Statistic, rank_correlation, risk_coverage
+from trifocal.keypoints.evaluation.error_statistics import Overall, Statistic, rank_correlation, risk_coverage
 from trifocal.keypoints.tasks import TASKS
 
 if TYPE_CHECKING:

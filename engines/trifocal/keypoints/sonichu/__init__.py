@@ -23,9 +23,9 @@ from transformers import IJepaConfig, IJepaModel
 from transformers.models.vitpose.modeling_vitpose import VitPoseClassicDecoder
 
 from trifocal.files import atomic_file
-from trifocal.keypoints.onednn import FastLinear
-from trifocal.keypoints.sonichu_preprocessor import SonichuPreprocessor
-from trifocal.keypoints.sonichu_weights import LoadReport, converted, find_file, read_tensors
+from trifocal.keypoints.sonichu.onednn import FastLinear
+from trifocal.keypoints.sonichu.preprocessor import SonichuPreprocessor
+from trifocal.keypoints.sonichu.weights import LoadReport, converted, find_file, read_tensors
 from trifocal.keypoints.tasks import TASKS, find_task
 
 if TYPE_CHECKING:

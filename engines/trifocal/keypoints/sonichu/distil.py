@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from trifocal.keypoints.ensemble import MedianEnsemble
-from trifocal.keypoints.onednn import FastLinear, plain_attention
-from trifocal.keypoints.teach import TeachRecipe, batch_loss, train_points
+from trifocal.keypoints.sonichu.ensemble import MedianEnsemble
+from trifocal.keypoints.sonichu.onednn import FastLinear, plain_attention
+from trifocal.keypoints.sonichu.teach import TeachRecipe, batch_loss, train_points
 from trifocal.predictor import pick_device, silent
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from trifocal.keypoints.sonichu import SonichuModel
-    from trifocal.keypoints.squares import SquareBatch, Squares
+    from trifocal.keypoints.sonichu.squares import SquareBatch, Squares
     from trifocal.predictor import Progress
     from trifocal.training import Fitted
 

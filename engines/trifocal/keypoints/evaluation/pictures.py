@@ -12,8 +12,8 @@ from scipy.stats import rankdata
 from trifocal import RESEARCH_USE_ONLY, io
 from trifocal.cine import grey
 from trifocal.keypoints.ellipse import ellipse_from_axes
-from trifocal.keypoints.error_statistics import in_order, rank_correlation, risk_coverage
-from trifocal.keypoints.evaluation_summary import leading, radial_errors
+from trifocal.keypoints.evaluation.error_statistics import in_order, rank_correlation, risk_coverage
+from trifocal.keypoints.evaluation.summary import leading, radial_errors
 from trifocal.keypoints.tasks import TASKS
 
 if TYPE_CHECKING:

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from trifocal import RESEARCH_USE_ONLY, __version__
 from trifocal.files import output_folder, sha256_file
-from trifocal.keypoints.evaluation_pictures import draw_reliability, draw_sizes, draw_worst, worst_cases
-from trifocal.keypoints.evaluation_summary import milliseconds, overall, reviews, summarise
-from trifocal.keypoints.evaluation_tables import caption, tables
+from trifocal.keypoints.evaluation.pictures import draw_reliability, draw_sizes, draw_worst, worst_cases
+from trifocal.keypoints.evaluation.summary import milliseconds, overall, reviews, summarise
+from trifocal.keypoints.evaluation.tables import caption, tables
 from trifocal.predictor import pick_device
 from trifocal.provenance import jsonable, record, write_record
 

@@ -10,7 +10,7 @@ import torch
 from trifocal import io
 from trifocal.cine import grey
 from trifocal.keypoints.augment import Augmentation, random_affines, spoil, warp
-from trifocal.keypoints.sonichu_preprocessor import SonichuPreprocessor
+from trifocal.keypoints.sonichu.preprocessor import SonichuPreprocessor
 from trifocal.keypoints.tasks import TASKS
 from trifocal.predictor import silent
 from trifocal.training import sample_order

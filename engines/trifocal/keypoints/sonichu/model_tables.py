@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from trifocal.files import output_folder
-from trifocal.keypoints.error_statistics import Overall, Statistic
-from trifocal.keypoints.metrics import CaseErrors
+from trifocal.keypoints.evaluation.error_statistics import Overall, Statistic
+from trifocal.keypoints.evaluation.metrics import CaseErrors
+from trifocal.keypoints.sonichu.teach import predict_squares
 from trifocal.keypoints.tasks import TASKS
-from trifocal.keypoints.teach import predict_squares
 from trifocal.predictor import silent
 
 if TYPE_CHECKING:
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
     import torch
 
-    from trifocal.keypoints.ensemble import PointModel
-    from trifocal.keypoints.squares import Squares
+    from trifocal.keypoints.sonichu.ensemble import PointModel
+    from trifocal.keypoints.sonichu.squares import Squares
     from trifocal.predictor import Progress
 
 CASES, MODELS, PER_TASK, TABLES = "cases.csv", "models.csv", "tasks.csv", "tables.md"

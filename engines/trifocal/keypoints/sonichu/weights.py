@@ -20,7 +20,7 @@ import torch
 from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
 from trifocal.checkpoint import CheckpointError
-from trifocal.keypoints.sonichu_heads import find_heads
+from trifocal.keypoints.sonichu.heads import find_heads
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -12,10 +12,10 @@ from torch import nn
 from torch.nn import functional
 
 from trifocal.keypoints.augment import Augmentation
-from trifocal.keypoints.metrics import NETWORK_SIDE
-from trifocal.keypoints.onednn import plain_attention
+from trifocal.keypoints.evaluation.metrics import NETWORK_SIDE
 from trifocal.keypoints.pictures import UNCLEAR
-from trifocal.keypoints.squares import TaskGroups
+from trifocal.keypoints.sonichu.onednn import plain_attention
+from trifocal.keypoints.sonichu.squares import TaskGroups
 from trifocal.keypoints.targets import gaussian_maps
 from trifocal.keypoints.tasks import TASKS
 from trifocal.predictor import pick_device, silent
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from trifocal.keypoints.ensemble import PointModel
     from trifocal.keypoints.sonichu import SonichuModel, SonichuOutput
-    from trifocal.keypoints.squares import Squares
+    from trifocal.keypoints.sonichu.ensemble import PointModel
+    from trifocal.keypoints.sonichu.squares import Squares
     from trifocal.keypoints.tasks import Task
     from trifocal.predictor import Progress
 

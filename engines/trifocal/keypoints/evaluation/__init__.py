@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from trifocal import io
+from trifocal.keypoints.evaluation.metrics import CaseErrors, mean_of
 from trifocal.keypoints.examples import standard_split, synthetic_seeds
 from trifocal.keypoints.learned import BUNDLED
-from trifocal.keypoints.metrics import CaseErrors, mean_of
 from trifocal.keypoints.predictor import CLASSICAL, KeypointsInput, KeypointsPredictor
 from trifocal.predictor import silent
 

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 from trifocal import RESEARCH_USE_ONLY, __version__
 from trifocal.files import atomic_file, sha256_file
-from trifocal.keypoints.distil import distil
 from trifocal.keypoints.examples import Example, split_by_patient
-from trifocal.keypoints.pretrain import PretrainRecipe, begin_from, pretrain
-from trifocal.keypoints.pseudo_label import pseudo_label, read_labels, write_labels
-from trifocal.keypoints.regimes import REGIMES, Regime, select
 from trifocal.keypoints.sonichu import SonichuConfig, SonichuModel, SonichuPreprocessor
-from trifocal.keypoints.squares import Squares
-from trifocal.keypoints.teach import TeachRecipe, teach
+from trifocal.keypoints.sonichu.distil import distil
+from trifocal.keypoints.sonichu.pretrain import PretrainRecipe, begin_from, pretrain
+from trifocal.keypoints.sonichu.pseudo_label import pseudo_label, read_labels, write_labels
+from trifocal.keypoints.sonichu.regimes import REGIMES, Regime, select
+from trifocal.keypoints.sonichu.squares import Squares
+from trifocal.keypoints.sonichu.teach import TeachRecipe, teach
 from trifocal.predictor import pick_device, silent
 from trifocal.provenance import git_commit, jsonable
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from trifocal.keypoints.pseudo_label import PseudoLabel
+    from trifocal.keypoints.sonichu.pseudo_label import PseudoLabel
     from trifocal.predictor import Progress
     from trifocal.training import Fitted
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import torch
 
 from trifocal.keypoints.augment import Augmentation, random_affines, warp
-from trifocal.keypoints.jepa import Jepa, JepaConfig, sample_masks
-from trifocal.keypoints.onednn import plain_attention
 from trifocal.keypoints.sonichu import SonichuConfig, SonichuModel
+from trifocal.keypoints.sonichu.jepa import Jepa, JepaConfig, sample_masks
+from trifocal.keypoints.sonichu.onednn import plain_attention
 from trifocal.predictor import pick_device, silent
 from trifocal.training import Fitted, Plan, fit
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor, nn
 
-    from trifocal.keypoints.squares import Squares
+    from trifocal.keypoints.sonichu.squares import Squares
     from trifocal.predictor import Progress
 
 

@@ -7,18 +7,27 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
 from trifocal.files import atomic_file
-from trifocal.keypoints.distil import WARMUP_EPOCHS, distil
-from trifocal.keypoints.ensemble import MedianEnsemble, soup
 from trifocal.keypoints.examples import split_by_patient
 from trifocal.keypoints.formats.table import TABLE
-from trifocal.keypoints.model_tables import TABLES, Entry, judge, save_tables
-from trifocal.keypoints.pretrain import PretrainRecipe, begin_from, pretrain
-from trifocal.keypoints.pseudo_label import PseudoLabel, pseudo_label, read_labels, write_labels
-from trifocal.keypoints.regimes import LABELS_ONLY, REGIMES, select
 from trifocal.keypoints.sonichu import SonichuConfig, SonichuModel
-from trifocal.keypoints.squares import Squares
-from trifocal.keypoints.teach import TeachRecipe, teach
-from trifocal.keypoints.train import FAIR_SEED, MODEL, Sides, card, count_tasks, digest, finished, save_model
+from trifocal.keypoints.sonichu.distil import WARMUP_EPOCHS, distil
+from trifocal.keypoints.sonichu.ensemble import MedianEnsemble, soup
+from trifocal.keypoints.sonichu.model_tables import TABLES, Entry, judge, save_tables
+from trifocal.keypoints.sonichu.pretrain import PretrainRecipe, begin_from, pretrain
+from trifocal.keypoints.sonichu.pseudo_label import PseudoLabel, pseudo_label, read_labels, write_labels
+from trifocal.keypoints.sonichu.regimes import LABELS_ONLY, REGIMES, select
+from trifocal.keypoints.sonichu.squares import Squares
+from trifocal.keypoints.sonichu.teach import TeachRecipe, teach
+from trifocal.keypoints.sonichu.train import (
+    FAIR_SEED,
+    MODEL,
+    Sides,
+    card,
+    count_tasks,
+    digest,
+    finished,
+    save_model,
+)
 from trifocal.predictor import pick_device, silent
 from trifocal.provenance import jsonable
 

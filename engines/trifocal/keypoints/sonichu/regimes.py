@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from trifocal.keypoints.pseudo_label import PseudoLabel
+    from trifocal.keypoints.sonichu.pseudo_label import PseudoLabel
 
 LABELS_ONLY = "labels"
 """Name of the model that knows no pseudo-labels."""

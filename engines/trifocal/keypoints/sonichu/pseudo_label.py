@@ -12,12 +12,12 @@ import numpy as np
 import torch
 
 from trifocal.files import atomic_file
-from trifocal.keypoints.ensemble import median_points
+from trifocal.keypoints.evaluation.metrics import NETWORK_SIDE
 from trifocal.keypoints.examples import Example
 from trifocal.keypoints.formats.rows import read_rows
 from trifocal.keypoints.formats.table import COLUMNS as TABLE_COLUMNS
 from trifocal.keypoints.formats.table import TABLE, read_table
-from trifocal.keypoints.metrics import NETWORK_SIDE
+from trifocal.keypoints.sonichu.ensemble import median_points
 from trifocal.keypoints.tasks import TASKS
 from trifocal.predictor import silent
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from trifocal.keypoints.sonichu import SonichuModel
-    from trifocal.keypoints.squares import Squares
+    from trifocal.keypoints.sonichu.squares import Squares
     from trifocal.predictor import Progress
 
 SOURCE = "pseudo"
