@@ -23,10 +23,10 @@ from trifocal.focus.losses import LossWeights, correction_loss
 from trifocal.focus.model import CorrectionNet, ModelConfig, corrected
 from trifocal.focus.phantoms import HeadSpec
 from trifocal.focus.placement import coupling_problem
-from trifocal.focus.predictor import FocusPredictor, one_core, water_peak_pa
+from trifocal.focus.predictor import FocusPredictor, water_peak_pa
 from trifocal.focus.samples import Samples, View, resampled
 from trifocal.focus.transducer import PRESETS
-from trifocal.predictor import Cancelled, silent
+from trifocal.predictor import Cancelled, one_core, silent
 
 IDENTITY = {"ct": "0123", "name": "a.nii", "resample": False}
 

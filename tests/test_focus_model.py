@@ -27,9 +27,9 @@ from trifocal.focus.model import (
     features,
     network_shape,
 )
-from trifocal.focus.predictor import one_core
 from trifocal.focus.skull import NearSkull
 from trifocal.focus.transducer import PRESETS, Bowl
+from trifocal.predictor import one_core
 
 BOWL = Bowl(30.0, 20.0, 100e3)  # 15 mm waves: 14 x 14 x 20 voxels of 2.5 mm at 6 points per wavelength
 BOX = Box.around(BOWL, 6)

@@ -20,11 +20,11 @@ from trifocal.focus.data import MANIFEST, HeadJob, read_manifest, simulate
 from trifocal.focus.learned import Learned
 from trifocal.focus.losses import LossWeights
 from trifocal.focus.model import CorrectionNet, ModelConfig, corrected_amplitude
-from trifocal.focus.predictor import FocusPredictor, one_core
+from trifocal.focus.predictor import FocusPredictor
 from trifocal.focus.samples import View
 from trifocal.focus.skull import NearSkull
 from trifocal.focus.train import FIGURES, Recipe, Split, train
-from trifocal.predictor import Cancelled, silent
+from trifocal.predictor import Cancelled, one_core, silent
 from trifocal.training import Plan, best_weights
 
 RECIPE = Recipe(

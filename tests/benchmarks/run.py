@@ -186,10 +186,7 @@ def bench_keypoints():
         for frame in frames:
             predictor.predict(KeypointsInput(frame, TASKS["A4C"], tta=tta))
 
-    for threads in (1, 2):
-        torch.set_num_threads(threads)
-        name = f"{threads} thread{'s'[: threads - 1]}"
-        results[f"cine, {name}"] = best(lambda: cine(False), 3) / len(frames)
+    results["cine"] = best(lambda: cine(False), 3) / len(frames)
     results["cine, mirrored too"] = best(lambda: cine(True), 3) / len(frames)
     results["head"] = best(lambda: predictor.predict(KeypointsInput(head, TASKS["HC"])))
     classical = KeypointsPredictor.load("classical", device="cpu")

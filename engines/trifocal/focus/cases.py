@@ -23,9 +23,10 @@ from trifocal.focus.angular_spectrum import march
 from trifocal.focus.head import Head
 from trifocal.focus.phantoms import HeadSpec, head_ct
 from trifocal.focus.placement import random_pose
-from trifocal.focus.predictor import FocusInput, one_core, sample_medium, water_peak_pa
+from trifocal.focus.predictor import FocusInput, sample_medium, water_peak_pa
 from trifocal.focus.solver import solve
 from trifocal.focus.transducer import Bowl
+from trifocal.predictor import one_core
 
 if TYPE_CHECKING:
     from pathlib import Path

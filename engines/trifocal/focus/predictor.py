@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from math import prod
 from pathlib import Path
@@ -25,11 +24,9 @@ from trifocal.focus.placement import coupling_problem
 from trifocal.focus.skull import NearSkull
 from trifocal.focus.solver import solve
 from trifocal.image import Image
-from trifocal.predictor import Progress, pick_device, silent
+from trifocal.predictor import Progress, one_core, pick_device, silent
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from numpy.typing import NDArray
 
     from trifocal.focus.head import Head
@@ -233,22 +230,6 @@ class FocusPredictor:
         if self.engine == "network" and self.learned:
             return np.asarray(self.learned.amplitude(medium, field, bowl, box, water_peak_pa(bowl))[0].cpu())
         return np.asarray(field[0].abs().cpu())
-
-
-@contextmanager
-def one_core() -> Iterator[None]:
-    """Let torch compute on one core; the solver's loop has threads of its own.
-
-    A march is hundreds of steps of a fraction of a millisecond, and torch's threads wait for each other at
-    every one: a full prediction took 0.10 s on one core, and 0.08 to 7 s (median 1.7 s) on two when the other
-    core had anything else to do.
-    """
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 def water_peak_pa(bowl: Bowl) -> float:

@@ -14,7 +14,7 @@ from trifocal.keypoints.classical import classical_ellipse
 from trifocal.keypoints.decode import frame_heat
 from trifocal.keypoints.learned import BUNDLED, Learned
 from trifocal.keypoints.review import Signals, review
-from trifocal.predictor import Progress, pick_device, silent
+from trifocal.predictor import Progress, one_core, pick_device, silent
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -118,7 +118,8 @@ class KeypointsPredictor:
         began = time.perf_counter()
         progress(0.0, inputs.task.title)
         frame = grey(inputs.frame)
-        found = self._classical(frame, inputs) if self.learned is None else self._network(frame, inputs)
+        with one_core():
+            found = self._classical(frame, inputs) if self.learned is None else self._network(frame, inputs)
         progress(1.0, inputs.task.title)
         return replace(found, device=self.device.type, seconds=time.perf_counter() - began)
 
