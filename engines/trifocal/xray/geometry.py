@@ -120,7 +120,8 @@ class View:
             ValueError: If something is missing or not a number.
         """
         try:
-            vectors = [np.array(record[n], dtype=float) for n in ("source_mm", "origin_mm", "u_mm", "v_mm")]
+            names = ("source_mm", "origin_mm", "u_mm", "v_mm")
+            source, origin, u, v = (np.array(record[name], dtype=float) for name in names)
             rows, columns = (int(n) for n in record["shape"])
             name, parallel = str(record["name"]), bool(record.get("parallel", False))
         except (KeyError, TypeError, ValueError) as error:

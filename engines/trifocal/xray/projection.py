@@ -1,10 +1,10 @@
 """Line integrals of a volume along the rays of a view, and their adjoint, in torch.
 
-Joseph's method (Joseph 1982, IEEE Trans. Med. Imaging 1:192): the ray is followed from slab to slab of voxels
-along the axis that it runs most nearly along; in each slab the volume is interpolated linearly in the other
-two axes, and weighted with the length of the ray within the slab. Where the detector's rows and columns run
-along world axes (all presets), the interpolation in a slab separates into one matrix for the rows and one for
-the columns, so that a view is two batched matrix products; the adjoint is the transposed ones, exactly.
+Joseph's method (Joseph 1982, IEEE Trans. Med. Imaging 1:192): the ray is followed from slab to slab of
+voxels along the axis that it runs most nearly along; in each slab the volume is interpolated linearly in the
+other two axes, and weighted with the length of the ray within the slab. Where the detector's rows and columns
+run along world axes (all presets), the interpolation in a slab separates into one matrix for the rows and one
+for the columns, so that a view is two batched matrix products; the adjoint is the transposed ones, exactly.
 """
 
 from __future__ import annotations
