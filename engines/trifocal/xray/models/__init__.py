@@ -1,0 +1,1 @@
+"""Networks that make a volume from films; each file is one of them, or one of their parts."""
