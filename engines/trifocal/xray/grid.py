@@ -51,7 +51,8 @@ class Grid:
     @property
     def extent_mm(self) -> NDArray[np.float64]:
         """(3,) edges of the box, from face to face."""
-        return np.multiply(self.shape, self.spacing_mm)
+        extent: NDArray[np.float64] = np.multiply(self.shape, self.spacing_mm, dtype=float)
+        return extent
 
     @property
     def low_mm(self) -> NDArray[np.float64]:
@@ -68,7 +69,8 @@ class Grid:
     def centers_mm(self, axis: int) -> NDArray[np.float64]:
         """(n,) world coordinates of the voxel centres along one axis."""
         n, step = self.shape[axis], self.spacing_mm[axis]
-        return float(self.low_mm[axis]) + step * (np.arange(n) + 0.5)
+        centers: NDArray[np.float64] = float(self.low_mm[axis]) + step * (np.arange(n) + 0.5)
+        return centers
 
     def with_voxels(self, shape: tuple[int, int, int]) -> Grid:
         """The same box with other voxels."""
@@ -165,4 +167,5 @@ def _overlap(target: ArrayLike, source: ArrayLike) -> NDArray[np.float32]:
     t, s = np.asarray(target), np.asarray(source)
     high = np.minimum(t[1:, None], s[None, 1:])
     low = np.maximum(t[:-1, None], s[None, :-1])
-    return np.clip(high - low, 0, None).astype(np.float32)
+    overlap: NDArray[np.float32] = np.clip(high - low, 0, None).astype(np.float32)
+    return overlap
