@@ -36,8 +36,8 @@ def mu_water(energy_kev: float) -> float:
     """
     if not _ENERGY_KEV[0] <= energy_kev <= _ENERGY_KEV[-1]:
         msg = (
-            f"the energy must be within {_ENERGY_KEV[0]:g} to {_ENERGY_KEV[-1]:g} keV (the effective energy of"
-            f" the beam: 50 to 80 for radiographs), got {energy_kev}"
+            f"the energy must be within {_ENERGY_KEV[0]:g} to {_ENERGY_KEV[-1]:g} keV (effective energy of"
+            f" the beam, 50 to 80 for radiographs), got {energy_kev}"
         )
         raise ValueError(msg)
     curve = CubicSpline(np.log(_ENERGY_KEV), np.log(_CM2_PER_G))
