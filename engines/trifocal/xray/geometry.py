@@ -1,136 +1,23 @@
-"""Where the source and the detector of an X-ray stood."""
+"""Where the sources and the detectors of a set of X-rays stood, and the usual arrangements."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from trifocal.xray.attenuation import mu_water
+from trifocal.xray.grid import Grid
+from trifocal.xray.view import View
+
 if TYPE_CHECKING:
-    from numpy.typing import ArrayLike, NDArray
+    from collections.abc import Sequence
 
-    from trifocal.xray.grid import Grid
+    from numpy.typing import NDArray
 
-
-@dataclass(frozen=True, eq=False)
-class View:
-    """One exposure: a point source and a flat detector, in world RAS millimetres.
-
-    Attributes:
-        name: "AP", "PA" or "LATERAL", or what else the view is called.
-        source_mm: (3,) focal spot.
-        origin_mm: (3,) centre of the pixel in row 0, column 0.
-        u_mm: (3,) from one column to the next.
-        v_mm: (3,) from one row to the next.
-        shape: (rows, columns) of the detector.
-        parallel: Rays run side by side, along the line from the source to the detector's middle.
-
-    Raises:
-        ValueError: If a number is not finite, u and v do not span a plane, or the source lies in it.
-    """
-
-    name: str
-    source_mm: NDArray[np.float64]
-    origin_mm: NDArray[np.float64]
-    u_mm: NDArray[np.float64]
-    v_mm: NDArray[np.float64]
-    shape: tuple[int, int]
-    parallel: bool = False
-
-    def __post_init__(self) -> None:
-        for name in ("source_mm", "origin_mm", "u_mm", "v_mm"):
-            value = np.array(getattr(self, name), dtype=np.float64)
-            if value.shape != (3,) or not np.isfinite(value).all():
-                msg = f"{name} of the {self.name} view must be 3 finite numbers in mm, got {value.tolist()}"
-                raise ValueError(msg)
-            value.flags.writeable = False
-            object.__setattr__(self, name, value)
-        if len(self.shape) != 2 or min(self.shape) < 1:
-            msg = f"the detector of the {self.name} view must have rows and columns, got {self.shape}"
-            raise ValueError(msg)
-        if np.linalg.norm(np.cross(self.u_mm, self.v_mm)) < 1e-9:
-            msg = f"u_mm and v_mm of the {self.name} view must span a plane, got {self.u_mm}, {self.v_mm}"
-            raise ValueError(msg)
-        if self.source_to_detector_mm < 1.0:
-            msg = f"the source of the {self.name} view must lie off its detector, got {self.source_mm}"
-            raise ValueError(msg)
-
-    @property
-    def normal(self) -> NDArray[np.float64]:
-        """(3,) unit vector across the detector, from the source's side to the other."""
-        across = np.cross(self.u_mm, self.v_mm)
-        across = across / np.linalg.norm(across)
-        normal: NDArray[np.float64] = across * np.sign((self.origin_mm - self.source_mm) @ across or 1.0)
-        return normal
-
-    @property
-    def source_to_detector_mm(self) -> float:
-        """Distance of the source from the detector's plane (DICOM: SID)."""
-        return float(abs((self.origin_mm - self.source_mm) @ self.normal))
-
-    @property
-    def center_mm(self) -> NDArray[np.float64]:
-        """(3,) middle of the detector."""
-        rows, columns = self.shape
-        return self.origin_mm + (columns - 1) / 2 * self.u_mm + (rows - 1) / 2 * self.v_mm
-
-    @property
-    def pixel_mm(self) -> tuple[float, float]:
-        """(row, column) distance between neighbouring rows, and columns, on the detector."""
-        return float(np.linalg.norm(self.v_mm)), float(np.linalg.norm(self.u_mm))
-
-    def pixels_mm(self) -> NDArray[np.float64]:
-        """(rows, columns, 3) world positions of the pixel centres."""
-        rows, columns = np.indices(self.shape, dtype=float)
-        return self.origin_mm + columns[..., None] * self.u_mm + rows[..., None] * self.v_mm
-
-    def project(self, point_mm: ArrayLike) -> NDArray[np.float64]:
-        """Where world points (..., 3) fall on the detector: (..., 2) fractional row, column."""
-        point = np.asarray(point_mm, float)
-        start = self.source_mm
-        if self.parallel:
-            direction = np.broadcast_to(self.center_mm - self.source_mm, point.shape)
-            start = point
-        else:
-            direction = point - self.source_mm
-        reach = ((self.origin_mm - start) @ self.normal) / (direction @ self.normal)
-        offset = start + reach[..., None] * direction - self.origin_mm
-        basis = np.stack([self.v_mm, self.u_mm], axis=1)  # (3, 2)
-        out: NDArray[np.float64] = offset @ np.linalg.pinv(basis).T
-        return out
-
-    def resized(self, shape: tuple[int, int]) -> View:
-        """The same detector area with other pixels."""
-        scale = np.divide(self.shape, shape)
-        v, u = self.v_mm * scale[0], self.u_mm * scale[1]
-        origin = self.origin_mm - (self.u_mm + self.v_mm) / 2 + (u + v) / 2
-        return replace(self, origin_mm=origin, u_mm=u, v_mm=v, shape=shape)
-
-    def record(self) -> dict[str, Any]:
-        """What is written to JSON."""
-        vectors = {n: getattr(self, n).tolist() for n in ("source_mm", "origin_mm", "u_mm", "v_mm")}
-        return {"name": self.name, **vectors, "shape": list(self.shape), "parallel": self.parallel}
-
-    @classmethod
-    def from_record(cls, record: dict[str, Any]) -> View:
-        """Read what `record` gave.
-
-        Raises:
-            ValueError: If something is missing or not a number.
-        """
-        try:
-            names = ("source_mm", "origin_mm", "u_mm", "v_mm")
-            source, origin, u, v = (np.array(record[name], dtype=float) for name in names)
-            rows, columns = (int(n) for n in record["shape"])
-            name, parallel = str(record["name"]), bool(record.get("parallel", False))
-        except (KeyError, TypeError, ValueError) as error:
-            msg = (
-                "a view must have name, source_mm, origin_mm, u_mm, v_mm (3 numbers each, mm) and shape"
-                f" (rows, columns), got {record!r}"
-            )
-            raise ValueError(msg) from error
-        return cls(name, source, origin, u, v, (rows, columns), parallel)
+__all__ = ["Geometry", "View", "c_arm", "frontal_and_lateral"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,11 +28,45 @@ class Geometry:
         views: AP or PA first, then lateral; or one alone.
         grid: Where the volume is reconstructed.
         energy_kev: Effective energy at which HU become attenuation.
+
+    Raises:
+        ValueError: If there is no view, a source stands inside the box, or the energy is outside the tables.
     """
 
     views: tuple[View, ...]
     grid: Grid
     energy_kev: float = 70.0
+
+    def __post_init__(self) -> None:
+        mu_water(self.energy_kev)
+        if not self.views:
+            msg = "a geometry must have at least one view, got none"
+            raise ValueError(msg)
+        for view in self.views:
+            _check_outside(view, self.grid)
+
+    def record(self) -> dict[str, Any]:
+        """What is written to JSON."""
+        return {
+            "views": [view.record() for view in self.views],
+            "grid": self.grid.record(),
+            "energy_kev": float(self.energy_kev),
+        }
+
+    @classmethod
+    def from_record(cls, record: dict[str, Any]) -> Geometry:
+        """Read what `record` gave.
+
+        Raises:
+            ValueError: If something is missing, not a number, or impossible.
+        """
+        try:
+            views, grid = list(record["views"]), dict(record["grid"])
+            energy = float(record.get("energy_kev", cls.energy_kev))
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            msg = f"a geometry must have views (a list), grid and energy_kev, got {_keys(record)}"
+            raise ValueError(msg) from error
+        return cls(tuple(View.from_record(view) for view in views), Grid.from_record(grid), energy)
 
 
 def frontal_and_lateral(
@@ -180,40 +101,109 @@ def frontal_and_lateral(
     if frontal not in ("AP", "PA"):
         msg = f'the frontal view must be "AP" or "PA", got {frontal!r}'
         raise ValueError(msg)
-    ahead = np.array([0.0, -1.0 if frontal == "AP" else 1.0, 0.0])  # from the source to the detector
-    sides = (
-        (frontal, ahead, np.array([-1.0, 0, 0])),
-        ("LATERAL", np.array([-1.0, 0, 0]), np.array([0, -1.0, 0])),
-    )
-    views = []
-    for name, direction, right in sides:
-        middle = np.asarray(grid.center_mm) + direction * center_to_detector_mm
-        source = middle - direction * source_to_detector_mm
-        side = _covering_side(grid, source, middle, direction, parallel=parallel)
-        step = side / pixels
-        u, v = right * step, np.array([0, 0, -step])
-        origin = middle - (pixels - 1) / 2 * (u + v)
-        views.append(View(name, source, origin, u, v, (pixels, pixels), parallel))
+    distances = (source_to_detector_mm, source_to_detector_mm - center_to_detector_mm)
+    angles = {frontal: (180.0 if frontal == "AP" else 0.0, 0.0), "LATERAL": (90.0, 0.0)}
+    views = [
+        around(grid, name, angle, *distances, pixels=pixels, parallel=parallel)
+        for name, angle in angles.items()
+    ]
     return Geometry(tuple(views), grid, energy_kev)
 
 
-def _covering_side(
+def c_arm(
     grid: Grid,
-    source: NDArray[np.float64],
-    middle: NDArray[np.float64],
-    direction: NDArray[np.float64],
+    angles_deg: Sequence[tuple[float, float]] = ((0.0, 0.0), (90.0, 0.0)),
     *,
-    parallel: bool,
-) -> float:
-    """Edge of the square detector that holds the shadow of the whole box, in mm."""
-    half = grid.extent_mm / 2
-    depth = float(np.abs(direction) @ half)
-    near = float((np.asarray(grid.center_mm) - source) @ direction) - depth
-    if near <= 0:
+    source_to_detector_mm: float = 1200.0,
+    source_to_isocenter_mm: float = 785.0,
+    pixels: int = 128,
+    energy_kev: float = 70.0,
+) -> Geometry:
+    """Views of a C-arm that turns about the middle of a box.
+
+    Args:
+        grid: The box; its middle is the isocentre.
+        angles_deg: (primary, secondary) angle of each view as DICOM counts them (0018,1510 and 0018,1511):
+            0, 0 has the detector in front of the patient and the source behind; the primary angle grows
+            towards LAO (detector to the patient's left), the secondary towards CRA (detector to the head).
+        source_to_detector_mm: SID.
+        source_to_isocenter_mm: SOD.
+        pixels: Rows and columns of each detector.
+        energy_kev: See `Geometry`.
+
+    Raises:
+        ValueError: If a source would stand inside the box.
+    """
+    distances = (source_to_detector_mm, source_to_isocenter_mm)
+    views = [around(grid, angle_name(a), a, *distances, pixels=pixels) for a in angles_deg]
+    return Geometry(tuple(views), grid, energy_kev)
+
+
+def angle_name(angles_deg: tuple[float, float]) -> str:
+    """Name of a C-arm view as it is spoken: "LAO 30 CRA 20"."""
+    primary, secondary = angles_deg
+    words = [("LAO" if primary > 0 else "RAO", primary), ("CRA" if secondary > 0 else "CAU", secondary)]
+    return " ".join(f"{word} {abs(angle):g}" for word, angle in words if angle) or "PA"
+
+
+def around(
+    grid: Grid,
+    name: str,
+    angles_deg: tuple[float, float],
+    source_to_detector_mm: float,
+    source_to_center_mm: float,
+    *,
+    pixels: int = 128,
+    parallel: bool = False,
+) -> View:
+    """A view at positioner angles (see `c_arm`) whose square detector holds the shadow of the whole box.
+
+    The picture is stored as if one stood in front of the patient: past 90 degrees (the detector is behind
+    the patient, as in AP) the columns still run from the patient's right to the left.
+    """
+    ahead, right, down = _axes(angles_deg)
+    center = np.asarray(grid.center_mm)
+    source = center - ahead * source_to_center_mm
+    middle = source + ahead * source_to_detector_mm
+    corners = center + np.array(list(product((-0.5, 0.5), repeat=3))) * grid.extent_mm
+    depth = (corners - source) @ ahead
+    if depth.min() <= 0 and not parallel:
         msg = (
             f"the source must stand outside the volume, got {source.round(1).tolist()} mm: choose a longer"
             " source-to-detector distance"
         )
         raise ValueError(msg)
-    magnification = 1.0 if parallel else float((middle - source) @ direction) / near
-    return float(2 * np.max((1 - np.abs(direction)) * half) * magnification)
+    magnification = np.ones(8) if parallel else source_to_detector_mm / depth
+    shadow = (corners - center) @ np.stack([right, down], axis=1) * magnification[:, None]
+    step = float(2 * np.abs(shadow).max()) / pixels
+    u, v = right * step, down * step
+    return View(name, source, middle - (pixels - 1) / 2 * (u + v), u, v, (pixels, pixels), parallel)
+
+
+def _axes(angles_deg: tuple[float, float]) -> NDArray[np.float64]:
+    """(3, 3) unit vectors from the source to the detector, along the columns, along the rows."""
+    (sin_a, sin_b), (cos_a, cos_b) = np.sin(np.radians(angles_deg)), np.cos(np.radians(angles_deg))
+    ahead = np.array([-sin_a * cos_b, cos_a * cos_b, sin_b])
+    right = np.array([-cos_a, -sin_a, 0.0])
+    down = np.array([-sin_a * sin_b, cos_a * sin_b, -cos_b])
+    if cos_a < -1e-9:
+        right = -right
+    axes = np.stack([ahead, right, down])
+    return np.where(
+        np.abs(axes) < 1e-12, 0.0, axes
+    )  # right angles exactly, so that the fast projector serves
+
+
+def _check_outside(view: View, grid: Grid) -> None:
+    offset = np.abs(view.source_mm - np.asarray(grid.center_mm))
+    if not view.parallel and (offset <= grid.extent_mm / 2).all():
+        msg = (
+            f"the source of the {view.name} view must stand outside the volume, got"
+            f" {view.source_mm.round(1).tolist()} mm in a box of {grid.extent_mm.round(1).tolist()} mm about"
+            f" {list(grid.center_mm)}"
+        )
+        raise ValueError(msg)
+
+
+def _keys(record: object) -> str:
+    return f"the keys {sorted(record)}" if isinstance(record, dict) else repr(record)

@@ -69,9 +69,7 @@ class Grid:
     def centers_mm(self, axis: int) -> NDArray[np.float64]:
         """(n,) world coordinates of the voxel centres along one axis."""
         n, step = self.shape[axis], self.spacing_mm[axis]
-        centers: NDArray[np.float64] = float(self.low_mm[axis]) + step * (
-            np.arange(n, dtype=np.float64) + 0.5
-        )
+        centers: NDArray[np.float64] = float(self.low_mm[axis]) + step * np.arange(0.5, n)
         return centers
 
     def with_voxels(self, shape: tuple[int, int, int]) -> Grid:
