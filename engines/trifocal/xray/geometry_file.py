@@ -20,8 +20,8 @@ FORMAT = 1
 
 _ABOUT = (
     "World: RAS millimetres (x to the patient's right, y forward, z up). origin_mm: centre of the pixel in"
-    " row 0, column 0; u_mm: to the next column; v_mm: to the next row; shape: rows, columns. pixels: scale 'line"
-    " integral' means -ln(I/I0) = pixel value * per_count + at_zero."
+    " row 0, column 0; u_mm: to the next column; v_mm: to the next row; shape: rows, columns. pixels: scale"
+    " 'line integral' means -ln(I/I0) = pixel value * per_count + at_zero."
 )
 
 
