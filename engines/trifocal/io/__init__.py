@@ -16,8 +16,18 @@ from trifocal.io.dicom import read_dicom
 from trifocal.io.metaimage import read_metaimage
 from trifocal.io.nifti import read_nifti, write_nifti
 from trifocal.io.nrrd import read_nrrd
+from trifocal.io.radiograph import RADIOGRAPH_SUFFIXES, read_radiograph
 
-__all__ = ["ULTRASOUND_SUFFIXES", "looks_like_dicom", "read", "read_cine", "ultrasound_files", "write"]
+__all__ = [
+    "RADIOGRAPH_SUFFIXES",
+    "ULTRASOUND_SUFFIXES",
+    "looks_like_dicom",
+    "read",
+    "read_cine",
+    "read_radiograph",
+    "ultrasound_files",
+    "write",
+]
 
 _READERS = {
     ".nii": read_nifti,

@@ -67,7 +67,7 @@ def load_pixels(stack: Stack, sources: list[Source], name: str) -> tuple[NDArray
     padded = 0
     with Decoder() as decoder:
         for number, wanted in slots.items():
-            frames, padding = _stored(sources[number], (len(wanted), rows, columns), decoder)
+            frames, padding = read_stored(sources[number], (len(wanted), rows, columns), decoder)
             for slot, frame in wanted:
                 hu, empty = _to_hu(frames[frame], padding, slope, intercept)
                 padded += int(np.count_nonzero(empty))
@@ -91,10 +91,14 @@ def _to_hu(
     return hu, empty
 
 
-def _stored(
+def read_stored(
     source: Source, shape: tuple[int, int, int], decoder: Decoder
 ) -> tuple[NDArray[Any], float | None]:
-    """Read the stored integers (frames, rows, columns) of one file, and its padding value."""
+    """Read the stored integers (frames, rows, columns) of one file, and its padding value.
+
+    Raises:
+        ImageError: If there are too few of them, or they cannot be decoded.
+    """
     with source.open() as file:
         data = file.read()
     dataset = parse_dicom(source.name, io.BytesIO(data), pixels=True)
