@@ -10,16 +10,16 @@ from torch import Tensor
 from torch.nn import functional
 
 if TYPE_CHECKING:
-    from trifocal.xray.geometry import View
     from trifocal.xray.grid import Grid
+    from trifocal.xray.view import View
 
 
 class Lift:
     """Samples the feature maps of each view along its rays; differentiable in the maps.
 
-    Where rows and columns of the detector run along world axes, the sampling in a slab of voxels is a matrix for
-    the rows and one for the columns (as in `projection.Projector`, but voxel by voxel); else it is a bilinear
-    lookup. Beyond the film a voxel reads 0.
+    Where rows and columns of the detector run along world axes, the sampling in a slab of voxels is a matrix
+    for the rows and one for the columns (as in `projection.Projector`, but voxel by voxel); else it is a
+    bilinear lookup. Beyond the film a voxel reads 0.
 
     Attributes:
         views: Of the films, in the order in which they are given.
@@ -49,7 +49,7 @@ class Lift:
         return slabs.permute(0, 1, *(2 + order.index(axis) for axis in range(3)))
 
     def depth(self, i: int) -> Tensor:
-        """How deep each voxel lies along the rays of view i: (X, Y, Z), 0 at the face of entry, 1 at the exit."""
+        """How deep each voxel lies along view i: (X, Y, Z), 0 at the face of entry, 1 at the exit."""
         view, main = self.views[i], _main(self.views[i])
         along = torch.linspace(0, 1, 2 * self.grid.shape[main] + 1, device=self.device)[1::2]
         if view.normal[main] < 0:
