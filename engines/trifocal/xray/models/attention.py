@@ -97,5 +97,5 @@ class CrossAttention(nn.Module):
 def _attended(q: Tensor, k: Tensor, v: Tensor, heads: int) -> Tensor:
     """Softmax attention of (B, n, d) to (B, m, d) by heads; torch keeps no n times m matrix for it."""
     # (B, n, d) -> (B, heads, n, d / heads)
-    split = [t.reshape(len(t), t.shape[1], heads, -1).transpose(1, 2) for t in (q, k, v)]
-    return scaled_dot_product_attention(*split).transpose(1, 2).flatten(-2)
+    q, k, v = (t.reshape(len(t), t.shape[1], heads, -1).transpose(1, 2) for t in (q, k, v))
+    return scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(-2)
