@@ -16,7 +16,7 @@ from trifocal.io.dicom import read_dicom
 from trifocal.io.metaimage import read_metaimage
 from trifocal.io.nifti import read_nifti, write_nifti
 from trifocal.io.nrrd import read_nrrd
-from trifocal.io.radiograph import RADIOGRAPH_SUFFIXES, read_radiograph
+from trifocal.io.radiograph import RADIOGRAPH_SUFFIXES, read_radiograph, write_film
 
 __all__ = [
     "RADIOGRAPH_SUFFIXES",
@@ -27,6 +27,7 @@ __all__ = [
     "read_radiograph",
     "ultrasound_files",
     "write",
+    "write_film",
 ]
 
 _READERS = {

@@ -27,6 +27,7 @@ from trifocal.io.radiograph_header import (
     view_position,
 )
 from trifocal.io.radiograph_picture import PICTURE_SUFFIXES, read_film_picture
+from trifocal.io.radiograph_write import line_integral_scale, write_film
 from trifocal.io.sources import Source
 from trifocal.radiograph import Radiograph
 
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
 
 RADIOGRAPH_SUFFIXES = (*PICTURE_SUFFIXES, ".dcm", ".dicom", ".ima")
 """What `read_radiograph` reads by its suffix; DICOM is also known by its first bytes."""
+
+__all__ = ["RADIOGRAPH_SUFFIXES", "read_radiograph", "write_film"]
 
 _VOLUMES = (".nii", ".gz", ".nrrd", ".nhdr", ".mha", ".mhd")
 
@@ -125,6 +128,9 @@ def _upright(
 ) -> tuple[NDArray[np.float32], dict[str, Any]]:
     """Rescale, and turn over where dark is dense; says what was done."""
     slope, shift = number(header.get("RescaleSlope")), number(header.get("RescaleIntercept"))
+    ours = line_integral_scale(str(header.get("DerivationDescription", "")))
+    if ours is not None:
+        slope, shift = ours
     slope, shift = (1.0 if math.isnan(slope) or slope == 0 else slope), (0.0 if math.isnan(shift) else shift)
     pixels = stored.astype(np.float32)
     notes: dict[str, Any] = {"photometric": str(header.PhotometricInterpretation)}

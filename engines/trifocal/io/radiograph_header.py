@@ -8,14 +8,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from trifocal.image import ImageError
+from trifocal.io.radiograph_write import line_integral_scale
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
     from trifocal.radiograph import Scale
-
-MANUFACTURER, LINE_INTEGRALS = "trifocal", "line integrals of the attenuation"
-"""By which a film that `trifocal project` wrote is known: Manufacturer, and Derivation Description."""
 
 _MODALITIES = ("CR", "DX", "XA", "RF", "RG", "PX", "OT", "RTIMAGE", "")
 _NAMES = {
@@ -66,9 +64,7 @@ def scale_of(header: Dataset) -> tuple[Scale, bool]:
     image FOR PRESENTATION has been processed for the eye whatever it says: there, and where the file says
     nothing, it is the photometric interpretation by which bone is shown white.
     """
-    if str(header.get("Manufacturer", "")) == MANUFACTURER and (
-        str(header.get("DerivationDescription", "")) == LINE_INTEGRALS
-    ):
+    if line_integral_scale(str(header.get("DerivationDescription", ""))) is not None:
         return "line integral", False
     relation = str(header.get("PixelIntensityRelationship", "") or "").upper()
     shown = str(header.get("PresentationIntentType", "") or "").upper() == "FOR PRESENTATION"
@@ -93,7 +89,7 @@ def pixel_spacing(header: Dataset) -> tuple[tuple[float, float] | None, str]:
 
 
 def view_position(header: Dataset) -> str:
-    """AP, PA, LATERAL, LL or RL; other views as the file calls them; an empty string where it does not say."""
+    """AP, PA, LATERAL, LL or RL; other views as the file calls them; empty where the file does not say."""
     said = str(header.get("ViewPosition", "") or "").strip().upper()
     if said in ("LAT", "LATERAL"):
         return "LATERAL"

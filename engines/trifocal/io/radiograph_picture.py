@@ -1,4 +1,4 @@
-"""X-ray films as pictures: PNG, TIFF, JPEG, BMP in; 16-bit TIFF and DICOM out."""
+"""X-ray films as pictures: PNG, TIFF, JPEG, BMP in."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from trifocal.files import sha256_file
 from trifocal.image import ImageError
 from trifocal.io.checks import check_memory
 from trifocal.io.pictures import MOST_PIXELS
+from trifocal.io.radiograph_write import line_integral_scale
 from trifocal.radiograph import Radiograph
 
 if TYPE_CHECKING:
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 PICTURE_SUFFIXES = (".png", ".tif", ".tiff", ".jpg", ".jpeg", ".bmp")
-LINE_INTEGRAL_MARK = "trifocal line integrals, value per unit: "
-"""Beginning of the description of a TIFF that `trifocal project` wrote."""
 
 _FORMATS = ("PNG", "TIFF", "JPEG", "BMP")
 _DEEP = ("I;16", "I;16B", "I;16L", "I", "F")
@@ -55,9 +54,9 @@ def read_film_picture(path: Path) -> Radiograph:
         )
         raise ImageError(msg) from error
     scale, spacing = "display", None
-    mark = str(tags.get(_DESCRIPTION, ""))
-    if mark.startswith(LINE_INTEGRAL_MARK):
-        pixels /= np.float32(float(mark.removeprefix(LINE_INTEGRAL_MARK)))
+    ours = line_integral_scale(str(tags.get(_DESCRIPTION, "")))
+    if ours is not None:
+        pixels = pixels * np.float32(ours[0]) + np.float32(ours[1])
         scale, spacing = "line integral", _spacing(tags)
     elif tags.get(_WHITE_IS_ZERO) == 0 and notes["format"].endswith("16"):  # Pillow turns over 8 bits only
         np.subtract(np.float32(65535), pixels, out=pixels)

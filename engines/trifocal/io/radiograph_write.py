@@ -1,0 +1,116 @@
+"""Films of line integrals out, as 16-bit DICOM or TIFF that say what their numbers mean."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image, TiffImagePlugin
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.uid import DigitalXRayImageStorageForProcessing, ExplicitVRLittleEndian, generate_uid
+
+from trifocal.files import atomic_file
+from trifocal.image import ImageError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+PER_COUNT, AT_ZERO = 0.0005, -0.5
+"""A stored value n is the line integral n * PER_COUNT + AT_ZERO: -0.5 (noise in the open beam) to 32.3."""
+
+_MARK = "trifocal line integrals -ln(I/I0) = value * {:g} + {:g}"
+_PATTERN = re.compile(r"trifocal line integrals -ln\(I/I0\) = value \* ([0-9.e-]+) \+ ([0-9.e-]+)")
+
+
+def line_integral_scale(text: str) -> tuple[float, float] | None:
+    """(per count, at zero) from the description that `write_film` leaves; None for any other text."""
+    found = _PATTERN.match(text)
+    if found is None:
+        return None
+    per_count, at_zero = (float(group) for group in found.groups())
+    return (per_count, at_zero) if np.isfinite([per_count, at_zero]).all() and per_count > 0 else None
+
+
+def write_film(
+    path: Path,
+    line_integrals: NDArray[np.float32],
+    *,
+    pixel_mm: tuple[float, float],
+    position: str,
+    source_to_detector_mm: float | None = None,
+    source_to_patient_mm: float | None = None,
+) -> None:
+    """Write line integrals (rows, columns) with 16 bits, whole or not at all.
+
+    Args:
+        path: Ends in .dcm (a DX image FOR PROCESSING) or .tif, .tiff.
+        line_integrals: -ln(I / I0).
+        pixel_mm: (row, column) spacing on the detector.
+        position: View Position, as in "AP"; TIFF cannot say it.
+        source_to_detector_mm: SID; TIFF cannot say it.
+        source_to_patient_mm: SOD; TIFF cannot say it.
+
+    Raises:
+        ImageError: If the suffix is another.
+        OSError: If it cannot be written; nothing is left behind.
+    """
+    counts = np.rint((np.nan_to_num(line_integrals) - AT_ZERO) / PER_COUNT)
+    stored = np.clip(counts, 0, 65535).astype("<u2")
+    suffix = path.suffix.lower()
+    if suffix not in (".dcm", ".tif", ".tiff"):
+        msg = f"films are written as .dcm or .tif, got {path.name}: choose one of these suffixes"
+        raise ImageError(msg)
+    with atomic_file(path) as part:
+        if suffix == ".dcm":
+            distances = (source_to_detector_mm, source_to_patient_mm)
+            _dataset(stored, pixel_mm, position, distances).save_as(part, enforce_file_format=True)
+        else:
+            tags = TiffImagePlugin.ImageFileDirectory_v2()
+            tags[270] = _MARK.format(PER_COUNT, AT_ZERO)  # ImageDescription
+            tags[282], tags[283] = 10 / pixel_mm[1], 10 / pixel_mm[0]  # per centimetre
+            tags[296] = 3
+            Image.fromarray(stored).save(part, "TIFF", tiffinfo=tags, compression="tiff_adobe_deflate")
+
+
+def _dataset(
+    stored: NDArray[np.uint16],
+    pixel_mm: tuple[float, float],
+    position: str,
+    distances: tuple[float | None, float | None],
+) -> Dataset:
+    ds = Dataset()
+    ds.file_meta = FileMetaDataset()
+    ds.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    ds.SOPClassUID = ds.file_meta.MediaStorageSOPClassUID = DigitalXRayImageStorageForProcessing
+    ds.SOPInstanceUID = ds.file_meta.MediaStorageSOPInstanceUID = generate_uid()
+    ds.StudyInstanceUID, ds.SeriesInstanceUID = generate_uid(), generate_uid()
+    now = datetime.now(UTC)
+    ds.ContentDate, ds.ContentTime = now.strftime("%Y%m%d"), now.strftime("%H%M%S")
+    ds.StudyDate, ds.StudyTime, ds.AccessionNumber, ds.StudyID = "", "", "", ""
+    ds.PatientName, ds.PatientID, ds.PatientBirthDate, ds.PatientSex = "simulated", "", "", ""
+    ds.Modality, ds.Manufacturer, ds.PresentationIntentType = "DX", "trifocal", "FOR PROCESSING"
+    ds.ImageType = ["DERIVED", "SECONDARY"]
+    ds.DerivationDescription = _MARK.format(PER_COUNT, AT_ZERO)
+    ds.SeriesNumber, ds.InstanceNumber, ds.BurnedInAnnotation, ds.LossyImageCompression = 1, 1, "NO", "00"
+    ds.ViewPosition = position if position in ("AP", "PA", "LL", "RL") else "LL"
+    ds.PatientOrientation = ["L", "F"] if position in ("AP", "PA") else ["P", "F"]
+    ds.ImagerPixelSpacing = [f"{size:.8g}" for size in pixel_mm]
+    for keyword, value in zip(
+        ("DistanceSourceToDetector", "DistanceSourceToPatient"), distances, strict=True
+    ):
+        if value is not None:
+            setattr(ds, keyword, f"{value:.8g}")
+    ds.Rows, ds.Columns = stored.shape
+    ds.SamplesPerPixel, ds.PhotometricInterpretation, ds.PixelRepresentation = 1, "MONOCHROME2", 0
+    ds.BitsAllocated, ds.BitsStored, ds.HighBit = 16, 16, 15
+    ds.PixelIntensityRelationship, ds.PixelIntensityRelationshipSign = "LOG", -1
+    ds.RescaleSlope, ds.RescaleIntercept, ds.RescaleType = 1, 0, "US"
+    low, high = float(stored.min()), float(stored.max())
+    ds.WindowCenter, ds.WindowWidth = f"{(low + high) / 2:g}", f"{max(high - low, 1):g}"
+    ds.PixelData = stored.tobytes()
+    ds["PixelData"].VR = "OW"
+    return ds
