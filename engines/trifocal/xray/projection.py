@@ -10,19 +10,24 @@ for the columns, so that a view is two batched matrix products; the adjoint is t
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.checkpoint import checkpoint
 
 if TYPE_CHECKING:
-    from trifocal.xray.geometry import View
-    from trifocal.xray.grid import Grid
+    from collections.abc import Iterable
 
-_CHUNK_BYTES = 2**27
-"""Of interpolation matrices or ray samples that are in memory at a time."""
+    from numpy.typing import NDArray
+
+    from trifocal.xray.grid import Grid
+    from trifocal.xray.view import View
+
+_CHUNK_BYTES = 2**26
+"""Of interpolation matrices or ray samples that are in memory at a time, about."""
+
+_Matrices = tuple[slice, Tensor, Tensor]
 
 
 class Projector:
@@ -51,25 +56,26 @@ class Projector:
         axes = _detector_axes(view)
         self.separable = axes is not None and self._main not in axes
         self._axes = axes if axes is not None else (0, 0)  # world axis of the rows, of the columns
+        self._kept: dict[torch.dtype, list[_Matrices]] = {}
 
     def forward(self, volume: Tensor) -> Tensor:
         """Project (..., X, Y, Z) attenuation per mm to (..., rows, columns); differentiable."""
         batch = volume.shape[:-3]
-        flat = volume.reshape(-1, *volume.shape[-3:])
-        sums = self._separable(flat) if self.separable else self._gathered(flat)
-        return (sums * self.lengths_mm.to(sums.dtype)).reshape(*batch, *self.view.shape)
+        out = _applied(volume.reshape(-1, *self.grid.shape), self, transposed=False)
+        return out.reshape(*batch, *self.view.shape)
 
     def adjoint(self, image: Tensor) -> Tensor:
         """Spread (..., rows, columns) back along the rays to (..., X, Y, Z): the transpose of `forward`."""
         batch = image.shape[:-2]
-        flat = (image * self.lengths_mm.to(image.dtype)).reshape(-1, *self.view.shape)
-        if self.separable:
-            volume = self._spread(flat)
-        else:
-            with torch.enable_grad():
-                start = flat.new_zeros((len(flat), *self.grid.shape)).requires_grad_()
-                (volume,) = torch.autograd.grad(self._gathered(start), start, flat)
-        return volume.reshape(*batch, *self.grid.shape)
+        out = _applied(image.reshape(-1, *self.view.shape), self, transposed=True)
+        return out.reshape(*batch, *self.grid.shape)
+
+    def apply(self, flat: Tensor, *, transposed: bool) -> Tensor:
+        """`forward` or `adjoint` of a flat batch (B, ...), not recorded for autograd."""
+        lengths = self.lengths_mm.to(flat.dtype)
+        if not transposed:
+            return (self._separable(flat) if self.separable else self._gathered(flat)) * lengths
+        return self._spread(flat * lengths) if self.separable else self._scattered(flat * lengths)
 
     def _separable(self, volume: Tensor) -> Tensor:
         slabs = volume.permute(0, *self._order())  # (B, slab, row axis, column axis)
@@ -94,20 +100,17 @@ class Projector:
         """Axes of a (B, X, Y, Z) volume in the order slab, rows, columns."""
         return 1 + self._main, 1 + self._axes[0], 1 + self._axes[1]
 
-    def _matrices(self, dtype: torch.dtype) -> list[tuple[slice, Tensor, Tensor]]:
+    def _matrices(self, dtype: torch.dtype) -> Iterable[_Matrices]:
         """Interpolation matrices by run of slabs: (s, rows, row axis) and (s, columns, column axis)."""
-        slabs = self.grid.shape[self._main]
-        wide = self.view.shape[0] * self.grid.shape[self._axes[0]]
-        high = self.view.shape[1] * self.grid.shape[self._axes[1]]
-        chunk = max(1, _CHUNK_BYTES // (4 * (wide + high)))
-        if not hasattr(self, "_kept"):
-            self._kept: dict[torch.dtype, list[tuple[slice, Tensor, Tensor]]] = {}
         if dtype in self._kept:
             return self._kept[dtype]
+        slabs = self.grid.shape[self._main]
+        sizes = [self.view.shape[side] * self.grid.shape[self._axes[side]] for side in (0, 1)]
+        chunk = max(1, _CHUNK_BYTES // (4 * sum(sizes)))
         runs = [slice(s, min(s + chunk, slabs)) for s in range(0, slabs, chunk)]
         made = ((run, self._weights(run, 0, dtype), self._weights(run, 1, dtype)) for run in runs)
         if len(runs) > 1:
-            return made  # type: ignore[return-value]  # one run in memory at a time
+            return made  # one run in memory at a time
         self._kept[dtype] = list(made)
         return self._kept[dtype]
 
@@ -116,27 +119,48 @@ class Projector:
         axis, view, grid = self._axes[side], self.view, self.grid
         step = (view.v_mm, view.u_mm)[side][axis]
         pixel = view.origin_mm[axis] + step * np.arange(view.shape[side])  # (n,) world
-        slab = grid.centers_mm(self._main)[run]
+        slab, far = grid.centers_mm(self._main)[run], view.origin_mm[self._main]
         if view.parallel:
             ahead = view.center_mm - view.source_mm
-            crossing = pixel + (slab[:, None] - view.origin_mm[self._main]) * ahead[axis] / ahead[self._main]
+            crossing = pixel + (slab[:, None] - far) * ahead[axis] / ahead[self._main]
         else:
-            near, far = view.source_mm, view.origin_mm[self._main]
+            near = view.source_mm
             share = (slab - near[self._main]) / (far - near[self._main])
             crossing = near[axis] + (pixel - near[axis]) * share[:, None]
+            crossing[(share <= 0) | (share > 1)] = 1e9  # behind the source or the detector
         index = (crossing - grid.centers_mm(axis)[0]) / grid.spacing_mm[axis]  # (s, n)
-        hat = 1 - np.abs(index[..., None] - np.arange(grid.shape[axis]))
-        return torch.as_tensor(np.clip(hat, 0, None), dtype=dtype, device=self.device)
+        return self._hats(index, grid.shape[axis], dtype)
+
+    def _hats(self, index: NDArray[np.float64], voxels: int, dtype: torch.dtype) -> Tensor:
+        """(..., voxels) linear interpolation weights at fractional indices (...); 0 beyond the ends."""
+        where = torch.as_tensor(index, dtype=torch.float64, device=self.device)
+        where = where.clamp(-2, voxels)
+        low = where.floor()
+        high = where - low  # weight of the voxel above
+        hats = torch.zeros((*where.shape, voxels + 4), dtype=dtype, device=self.device)
+        hats.scatter_(-1, (low + 2).long()[..., None], (1 - high).to(dtype)[..., None])
+        hats.scatter_(-1, (low + 3).long()[..., None], high.to(dtype)[..., None])
+        return hats[..., 2:-2]
 
     def _gathered(self, volume: Tensor) -> Tensor:
         """Sums over the slabs for a detector that stands askew, ray by ray in chunks of bounded memory."""
-        rays = int(np.prod(self.view.shape))
-        chunk = max(1, _CHUNK_BYTES // (16 * self.grid.shape[self._main]))
-        parts = [
-            checkpoint(self._along, volume, slice(r, min(r + chunk, rays)), use_reentrant=False)
-            for r in range(0, rays, chunk)
-        ]
+        parts = [self._along(volume, run) for run in self._ray_runs()]
         return torch.cat(parts, dim=1).reshape(len(volume), *self.view.shape)
+
+    def _scattered(self, image: Tensor) -> Tensor:
+        """Transpose of `_gathered`, by the derivative of each chunk."""
+        total = image.new_zeros((len(image), *self.grid.shape))
+        for run in self._ray_runs():
+            with torch.enable_grad():
+                start = torch.zeros_like(total).requires_grad_()
+                sums = self._along(start, run)
+                total += torch.autograd.grad(sums, start, image.flatten(1)[:, run])[0]
+        return total
+
+    def _ray_runs(self) -> list[slice]:
+        rays = int(np.prod(self.view.shape))
+        chunk = max(1, _CHUNK_BYTES // (96 * self.grid.shape[self._main]))  # points, and what is made of them
+        return [slice(r, min(r + chunk, rays)) for r in range(0, rays, chunk)]
 
     def _along(self, volume: Tensor, run: slice) -> Tensor:
         """(B, r) sums along a run of rays, from the samples (r, s, 3) where they cross the slabs."""
@@ -145,17 +169,33 @@ class Projector:
         start = view.pixels_mm().reshape(-1, 3)[run] if view.parallel else view.source_mm[None]
         share = (grid.centers_mm(main) - start[:, main, None]) / direction[:, main, None]
         points = start[:, None] + share[..., None] * direction[:, None]
-        low = np.array([grid.centers_mm(axis)[0] for axis in range(3)])
-        index = (points - low) / grid.spacing_mm
+        if not view.parallel:
+            points[(share <= 0) | (share > 1)] = 1e9  # behind the source or the detector
+        index = (points - grid.affine[:3, 3]) / grid.spacing_mm
         unit = (2 * index + 1) / np.array(grid.shape) - 1  # as grid_sample counts: faces at -1 and 1
         where = torch.as_tensor(unit[..., ::-1].copy(), dtype=volume.dtype, device=volume.device)
         sampled = torch.nn.functional.grid_sample(
-            volume[None] if len(volume) > 1 else volume[:, None],
-            where[None, None],
-            align_corners=False,
-            padding_mode="zeros",
-        )
-        return sampled.reshape(len(volume), *where.shape[:2]).sum(-1)
+            volume[None], where[None, None], align_corners=False, padding_mode="zeros"
+        )  # (1, B, 1, r, s)
+        return sampled[0, :, 0].sum(-1)
+
+
+class _Applied(torch.autograd.Function):
+    """A linear map whose derivative is its transpose: nothing is kept for the way back."""
+
+    @staticmethod
+    def forward(ctx: Any, flat: Tensor, projector: Projector, transposed: bool) -> Tensor:
+        ctx.projector, ctx.transposed = projector, transposed
+        return projector.apply(flat, transposed=transposed)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        return _applied(gradients[0], ctx.projector, transposed=not ctx.transposed), None, None
+
+
+def _applied(flat: Tensor, projector: Projector, *, transposed: bool) -> Tensor:
+    out: Tensor = _Applied.apply(flat, projector, transposed)  # type: ignore[no-untyped-call]
+    return out
 
 
 @dataclass(frozen=True, eq=False)
