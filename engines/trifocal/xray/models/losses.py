@@ -103,7 +103,8 @@ def ssim(a: Tensor, b: Tensor, data_range: float = DENSITY_RANGE) -> Tensor:
     covariance = product - mean_a * mean_b
     c1, c2 = (0.01 * data_range) ** 2, (0.03 * data_range) ** 2
     luminance = (2 * mean_a * mean_b + c1) / (mean_a**2 + mean_b**2 + c1)
-    return (luminance * (2 * covariance + c2) / (var_a + var_b + c2)).mean((-3, -2, -1))
+    local: Tensor = luminance * (2 * covariance + c2) / (var_a + var_b + c2)
+    return local.mean((-3, -2, -1))
 
 
 def _windowed(x: Tensor) -> Tensor:
