@@ -138,7 +138,7 @@ SEED = XrayModelConfig(
     dim=1600,
     heads=8,
 )
-"""The sizes of the seed's optimised model: 180 M parameters, 136 M of them in the tokens, 38 M in the convolutions."""
+"""Sizes of the seed's optimised model: 180 M parameters (tokens 136 M, convolutions 38 M)."""
 
 PRESETS = {"compact": COMPACT, "seed": SEED}
 
