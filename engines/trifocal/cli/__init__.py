@@ -20,6 +20,7 @@ COMMANDS = {
         "trifocal.cli.keypoints:PredictKeypoints",
         "landmarks on ultrasound, and what they measure",
     ),
+    "project": ("trifocal.cli.project:ProjectXray", "the X-rays that a CT would give"),
     "simulate focus": (
         "trifocal.cli.simulate:SimulateFocus",
         "the same by the solver, or a data set of many",

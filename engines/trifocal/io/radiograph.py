@@ -27,7 +27,7 @@ from trifocal.io.radiograph_header import (
     view_position,
 )
 from trifocal.io.radiograph_picture import PICTURE_SUFFIXES, read_film_picture
-from trifocal.io.radiograph_write import line_integral_scale, write_film
+from trifocal.io.radiograph_write import FilmMark, write_film
 from trifocal.io.sources import Source
 from trifocal.radiograph import Radiograph
 
@@ -128,12 +128,14 @@ def _upright(
 ) -> tuple[NDArray[np.float32], dict[str, Any]]:
     """Rescale, and turn over where dark is dense; says what was done."""
     slope, shift = number(header.get("RescaleSlope")), number(header.get("RescaleIntercept"))
-    ours = line_integral_scale(str(header.get("DerivationDescription", "")))
-    if ours is not None:
-        slope, shift = ours
+    mark = FilmMark.parse(str(header.get("DerivationDescription", "")))
+    if mark is not None:
+        slope, shift = mark.per_count, mark.at_zero
     slope, shift = (1.0 if math.isnan(slope) or slope == 0 else slope), (0.0 if math.isnan(shift) else shift)
     pixels = stored.astype(np.float32)
     notes: dict[str, Any] = {"photometric": str(header.PhotometricInterpretation)}
+    if mark is not None:
+        notes["expected_error"] = mark.expected_error
     empty = None if padding is None else float(np.float32(padding * slope + shift))
     if (slope, shift) != (1.0, 0.0):
         pixels *= np.float32(slope)

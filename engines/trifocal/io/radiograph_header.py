@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from trifocal.image import ImageError
-from trifocal.io.radiograph_write import line_integral_scale
+from trifocal.io.radiograph_write import FilmMark
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -64,7 +64,7 @@ def scale_of(header: Dataset) -> tuple[Scale, bool]:
     image FOR PRESENTATION has been processed for the eye whatever it says: there, and where the file says
     nothing, it is the photometric interpretation by which bone is shown white.
     """
-    if line_integral_scale(str(header.get("DerivationDescription", ""))) is not None:
+    if FilmMark.parse(str(header.get("DerivationDescription", ""))) is not None:
         return "line integral", False
     relation = str(header.get("PixelIntensityRelationship", "") or "").upper()
     shown = str(header.get("PresentationIntentType", "") or "").upper() == "FOR PRESENTATION"

@@ -11,7 +11,7 @@ from trifocal.files import sha256_file
 from trifocal.image import ImageError
 from trifocal.io.checks import check_memory
 from trifocal.io.pictures import MOST_PIXELS
-from trifocal.io.radiograph_write import line_integral_scale
+from trifocal.io.radiograph_write import FilmMark
 from trifocal.radiograph import Radiograph
 
 if TYPE_CHECKING:
@@ -54,9 +54,10 @@ def read_film_picture(path: Path) -> Radiograph:
         )
         raise ImageError(msg) from error
     scale, spacing = "display", None
-    ours = line_integral_scale(str(tags.get(_DESCRIPTION, "")))
-    if ours is not None:
-        pixels = pixels * np.float32(ours[0]) + np.float32(ours[1])
+    mark = FilmMark.parse(str(tags.get(_DESCRIPTION, "")))
+    if mark is not None:
+        pixels = pixels * np.float32(mark.per_count) + np.float32(mark.at_zero)
+        notes["expected_error"] = mark.expected_error
         scale, spacing = "line integral", _spacing(tags)
     elif tags.get(_WHITE_IS_ZERO) == 0 and notes["format"].endswith("16"):  # Pillow turns over 8 bits only
         np.subtract(np.float32(65535), pixels, out=pixels)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -22,17 +23,42 @@ if TYPE_CHECKING:
 PER_COUNT, AT_ZERO = 0.0005, -0.5
 """A stored value n is the line integral n * PER_COUNT + AT_ZERO: -0.5 (noise in the open beam) to 32.3."""
 
-_MARK = "trifocal line integrals -ln(I/I0) = value * {:g} + {:g}"
-_PATTERN = re.compile(r"trifocal line integrals -ln\(I/I0\) = value \* ([0-9.e-]+) \+ ([0-9.e-]+)")
+_NUMBER = r"(-?[0-9.]+(?:e-?[0-9]+)?)"
+_PATTERN = re.compile(
+    rf"trifocal line integrals -ln\(I/I0\) = value \* {_NUMBER} \+ {_NUMBER}, expected error {_NUMBER}$"
+)
 
 
-def line_integral_scale(text: str) -> tuple[float, float] | None:
-    """(per count, at zero) from the description that `write_film` leaves; None for any other text."""
-    found = _PATTERN.match(text)
-    if found is None:
-        return None
-    per_count, at_zero = (float(group) for group in found.groups())
-    return (per_count, at_zero) if np.isfinite([per_count, at_zero]).all() and per_count > 0 else None
+@dataclass(frozen=True)
+class FilmMark:
+    """What a film that `write_film` wrote says of its numbers, in its description.
+
+    Attributes:
+        per_count: Line integral for each step of the stored value.
+        at_zero: Line integral of the stored value 0.
+        expected_error: Of a line integral, as a share of the largest.
+    """
+
+    per_count: float = PER_COUNT
+    at_zero: float = AT_ZERO
+    expected_error: float = 0.0
+
+    @property
+    def text(self) -> str:
+        """The description."""
+        return (
+            f"trifocal line integrals -ln(I/I0) = value * {self.per_count:g} + {self.at_zero:g},"
+            f" expected error {self.expected_error:.4g}"
+        )
+
+    @classmethod
+    def parse(cls, text: str) -> FilmMark | None:
+        """Read a description; None for any other text."""
+        found = _PATTERN.match(text.strip())
+        if found is None:
+            return None
+        mark = cls(*(float(group) for group in found.groups()))
+        return mark if 0 < mark.per_count < 1e3 and abs(mark.at_zero) < 1e3 else None
 
 
 def write_film(
@@ -43,6 +69,7 @@ def write_film(
     position: str,
     source_to_detector_mm: float | None = None,
     source_to_patient_mm: float | None = None,
+    expected_error: float = 0.0,
 ) -> None:
     """Write line integrals (rows, columns) with 16 bits, whole or not at all.
 
@@ -53,6 +80,7 @@ def write_film(
         position: View Position, as in "AP"; TIFF cannot say it.
         source_to_detector_mm: SID; TIFF cannot say it.
         source_to_patient_mm: SOD; TIFF cannot say it.
+        expected_error: Of a line integral as a share of the largest: noise and scatter that are in it.
 
     Raises:
         ImageError: If the suffix is another.
@@ -64,13 +92,16 @@ def write_film(
     if suffix not in (".dcm", ".tif", ".tiff"):
         msg = f"films are written as .dcm or .tif, got {path.name}: choose one of these suffixes"
         raise ImageError(msg)
+    mark = FilmMark(expected_error=expected_error).text
     with atomic_file(path) as part:
         if suffix == ".dcm":
             distances = (source_to_detector_mm, source_to_patient_mm)
-            _dataset(stored, pixel_mm, position, distances).save_as(part, enforce_file_format=True)
+            dataset = _dataset(stored, pixel_mm, position, distances)
+            dataset.DerivationDescription = mark
+            dataset.save_as(part, enforce_file_format=True)
         else:
             tags = TiffImagePlugin.ImageFileDirectory_v2()
-            tags[270] = _MARK.format(PER_COUNT, AT_ZERO)  # ImageDescription
+            tags[270] = mark  # ImageDescription
             tags[282], tags[283] = 10 / pixel_mm[1], 10 / pixel_mm[0]  # per centimetre
             tags[296] = 3
             Image.fromarray(stored).save(part, "TIFF", tiffinfo=tags, compression="tiff_adobe_deflate")
@@ -94,7 +125,6 @@ def _dataset(
     ds.PatientName, ds.PatientID, ds.PatientBirthDate, ds.PatientSex = "simulated", "", "", ""
     ds.Modality, ds.Manufacturer, ds.PresentationIntentType = "DX", "trifocal", "FOR PROCESSING"
     ds.ImageType = ["DERIVED", "SECONDARY"]
-    ds.DerivationDescription = _MARK.format(PER_COUNT, AT_ZERO)
     ds.SeriesNumber, ds.InstanceNumber, ds.BurnedInAnnotation, ds.LossyImageCompression = 1, 1, "NO", "00"
     ds.ViewPosition = position if position in ("AP", "PA", "LL", "RL") else "LL"
     ds.PatientOrientation = ["L", "F"] if position in ("AP", "PA") else ["P", "F"]

@@ -121,7 +121,8 @@ def film_from_radiograph(
     if fix.invert:
         values = np.nanmax(values) + np.nanmin(values) - values
     line_integrals = _line_integrals(values, radiograph, view, energy_kev, notes, inverted=fix.invert)
-    error = RELATIVE_ERROR[radiograph.scale] if relative_error is None else relative_error
+    error = max(RELATIVE_ERROR[radiograph.scale], radiograph.notes.get("expected_error", 0.0))
+    error = error if relative_error is None else relative_error
     return Film(view, line_integrals.astype(np.float32), error, notes)
 
 
