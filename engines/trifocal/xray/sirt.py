@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from trifocal.predictor import silent
+from trifocal.xray.film_calibration import calibrate, pixel_noise
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,8 +34,9 @@ def sirt(
 ) -> Tensor:
     """Move a volume towards the films, without going below 0.
 
-    What a film's residual has below `relative_error` of its largest line integral is not followed: noise and
-    scatter would only be painted into the volume.
+    Films that may be wrong are compared with the start first, and what is the film's fault rather than the
+    volume's (scatter, gain, displacement) is taken out of them (see `calibrate`): the start must then be an
+    estimate of the same patient. Of the rest, what lies below the pixels' noise is not followed.
 
     Args:
         projectors: One for each film.
@@ -43,7 +45,7 @@ def sirt(
         start: (B, X, Y, Z) volume, e.g. attenuation per mm.
         steps: Of the iteration; 0 returns the start.
         relative_error: Expected error of the line integrals as a share of the largest one: of all films, or
-            of each.
+            of each. 0 trusts a film as it is; anything else allows for errors that are evident, too.
         progress: Told at each step; may raise Cancelled.
 
     Returns:
@@ -57,14 +59,16 @@ def sirt(
     if not steps:
         return start
     with torch.no_grad():
+        volume = start.clamp(min=0)
+        projected = projectors.forward(volume)
         valid = [torch.isfinite(film) for film in films]
-        known = [torch.where(v, film, 0.0) for v, film in zip(valid, films, strict=True)]
-        slack = [
-            error * film.abs().amax((-2, -1), keepdim=True) for error, film in zip(errors, known, strict=True)
+        known = [torch.where(v, f, p) for v, f, p in zip(valid, films, projected, strict=True)]
+        slack = [pixel_noise(f)[:, None, None] * (e > 0) for f, e in zip(films, errors, strict=True)]
+        known = [
+            calibrate(f, p, e).film if e else f for f, p, e in zip(known, projected, errors, strict=True)
         ]
         rows = _row_weights(projectors, valid, start)
         columns = _inverse(projectors.adjoint([v.to(start.dtype) for v in valid]))
-        volume = start.clamp(min=0)
         for step in range(steps):
             progress(step / steps, "fitting the volume to the films")
             misfit = [b - p for b, p in zip(known, projectors.forward(volume), strict=True)]
