@@ -161,7 +161,7 @@ def around(
     The picture is stored as if one stood in front of the patient: past 90 degrees (the detector is behind
     the patient, as in AP) the columns still run from the patient's right to the left.
     """
-    ahead, right, down = _axes(angles_deg)
+    ahead, right, down = directions(angles_deg)
     center = np.asarray(grid.center_mm)
     source = center - ahead * source_to_center_mm
     middle = source + ahead * source_to_detector_mm
@@ -180,8 +180,8 @@ def around(
     return View(name, source, middle - (pixels - 1) / 2 * (u + v), u, v, (pixels, pixels), parallel)
 
 
-def _axes(angles_deg: tuple[float, float]) -> NDArray[np.float64]:
-    """(3, 3) unit vectors from the source to the detector, along the columns, along the rows."""
+def directions(angles_deg: tuple[float, float]) -> NDArray[np.float64]:
+    """(3, 3) unit vectors of a view at positioner angles: towards the detector, the columns, the rows."""
     (sin_a, sin_b), (cos_a, cos_b) = np.sin(np.radians(angles_deg)), np.cos(np.radians(angles_deg))
     ahead = np.array([-sin_a * cos_b, cos_a * cos_b, sin_b])
     right = np.array([-cos_a, -sin_a, 0.0])
