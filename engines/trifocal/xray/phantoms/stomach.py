@@ -1,0 +1,81 @@
+"""Stomach and duodenum."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from trifocal.xray.phantoms.contents import gas_level, layered
+from trifocal.xray.phantoms.curves import placed, spline, tube_along, tube_box
+from trifocal.xray.phantoms.small_bowel import paint_loop
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from trifocal.xray.phantoms.canvas import Canvas
+    from trifocal.xray.phantoms.tissue import Tissue
+    from trifocal.xray.phantoms.trunk import Trunk
+
+    Floats = NDArray[np.float32]
+
+# share of the half width to the right, share of the front, mm behind it, mm below the dome, radius
+STOMACH = (
+    (-0.42, 0.0, 20, -34, 24), (-0.48, 0.0, 14, -50, 34), (-0.49, 0.15, 0, -78, 32),
+    (-0.42, 0.42, 0, -108, 27),
+    (-0.22, 0.50, 0, -134, 22), (0.04, 0.48, 0, -130, 17), (0.20, 0.34, 0, -112, 10),
+)  # fmt: skip
+SINKS = (0, 0, 0.2, 0.6, 1, 0.8, 0.4)  # how far each point follows when the stomach hangs lower
+DUODENUM = (
+    (30, 42, 62, 10),
+    (50, 18, 40, 12),
+    (54, 8, 10, 12),
+    (38, 16, -10, 11),
+    (0, 34, -4, 10),
+    (-34, 26, 22, 11),
+)
+
+
+def paint_stomach(canvas: Canvas, trunk: Trunk, tissue: Tissue, rng: np.random.Generator) -> None:
+    """A bag under the left dome, its body in front, its end across the midline; gas lies in front."""
+    s = trunk.scale
+    wide = float(trunk.inner.radius(np.pi, -60 * s))
+    front = float(trunk.inner.radius(np.pi / 2, -100 * s))
+    full = float(np.exp(rng.normal(-0.02, 0.28)))
+    x, ahead, behind, z, radius = np.array(STOMACH).T
+    heights = np.where(np.array(SINKS) > 0.3, z * s, trunk.left_dome_mm + z * s)
+    heights += np.array(SINKS) * rng.normal(0, 16) * s
+    knots = np.column_stack([x * wide, ahead * front - behind * s, heights, radius * s])
+    knots[:, :3] += rng.normal(0, 4, (len(knots), 3)) * s
+    knots[1:-1, 3] *= full * np.exp(rng.normal(0, 0.08, len(knots) - 2))
+    line = spline(knots, 28)
+    region = canvas.box(*tube_box(line, 4))
+    distance, _ = tube_along(region, line)
+    distance += 2.5 * canvas.texture(region, rng, 26 * s)
+    canvas.paint(region, distance, tissue["wall"], within="abdomen")
+    food = canvas.texture(region, rng, 7.0)
+    level = gas_level(line, float(np.clip(rng.beta(1.6, 2.6), 0.02, 0.97)))
+    values = layered(region, level, _meal(food, rng), food)
+    canvas.paint(region, distance + (3.0 + 4.0 * max(1.15 - full, 0)) * s, values, within="abdomen")
+
+
+def _meal(food: Floats, rng: np.random.Generator) -> Floats:
+    """HU of water, of food or of a contrast agent that was drunk."""
+    kind = rng.random()
+    if kind < 0.5:
+        mean, deviation = rng.uniform(2, 30), 4.0
+    elif kind < 0.9:
+        mean, deviation = rng.uniform(10, 60), rng.uniform(15, 60)
+    else:
+        mean, deviation = rng.uniform(100, 400), 15.0
+    return np.float32(mean) + np.float32(deviation) * food
+
+
+def paint_duodenum(canvas: Canvas, trunk: Trunk, tissue: Tissue, rng: np.random.Generator) -> None:
+    """Around the head of the pancreas, and back to the left in front of the spine."""
+    s, body = trunk.scale, trunk.vertebra("L3")
+    x, y, z = body.center_mm
+    knots = placed(DUODENUM, s, (x, y + body.half_mm[1], z))
+    knots[:, 3] *= np.exp(rng.normal(-0.05, 0.15, len(knots)))
+    knots[:, :3] += rng.normal(0, 4, (len(knots), 3)) * s
+    paint_loop(canvas, spline(knots, 20), tissue, rng, gas=0.15)
