@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from trifocal.xray.phantoms.shell import STEP_MM, Shell, along, around, outline, ripples
+from trifocal.xray.phantoms.shell import DIRECTIONS, STEP_MM, Shell, along, around, outline, ripples
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -49,9 +49,9 @@ INNER_MM = (
 )  # fmt: skip
 # z: thickness of ribs and muscles in front, at the sides and behind
 WALL_MM = (
-    (310, 32, 26, 28), (245, 32, 28, 32), (222, 28, 50, 40), (195, 26, 64, 40), (165, 24, 54, 38),
-    (130, 22, 42, 36), (85, 18, 29, 34), (35, 15, 20, 33), (-20, 14, 16, 33), (-70, 13, 15, 36),
-    (-110, 13, 16, 42), (-165, 13, 19, 50), (-220, 13, 26, 52), (-280, 16, 48, 52), (-340, 28, 78, 50),
+    (310, 32, 26, 28), (245, 32, 28, 32), (222, 28, 50, 40), (195, 26, 64, 38), (165, 24, 54, 34),
+    (130, 22, 42, 31), (85, 18, 29, 28), (35, 15, 20, 27), (-20, 14, 16, 28), (-70, 13, 15, 33),
+    (-110, 13, 16, 40), (-165, 13, 19, 50), (-220, 13, 26, 52), (-280, 16, 48, 52), (-340, 28, 78, 50),
     (-400, 50, 112, 66), (-450, 50, 112, 62),
 )  # fmt: skip
 FAT_SHAPE = (  # z: share of the subcutaneous fat in front, at the sides and behind
@@ -146,9 +146,9 @@ class Trunk:
             across = (side * x - 0.52 * width) / np.where(side * x > 0.52 * width, 0.48 * width, 0.9 * width)
             middle = np.float32(0.12 * front)
             along_y = (y - middle) / np.where(y > middle, 0.95 * (front - middle), 1.05 * (back + middle))
-            lateral, rear, ahead = 62 * s, 88 * s, 34 * s
-            fall = np.where(side * x > 0.52 * width, lateral, 24 * s) * np.abs(across) ** 2.3
-            fall = fall + np.where(y > middle, ahead, rear) * np.abs(along_y) ** 2.3
+            lateral, rear, ahead = 78 * s, 108 * s, 40 * s
+            fall = np.where(side * x > 0.52 * width, lateral, 26 * s) * np.abs(across) ** 1.9
+            fall = fall + np.where(y > middle, ahead, rear) * np.abs(along_y) ** 2.0
             heights.append(top - fall * np.float32(0.55 + 0.45 * self.inspiration))
         soft = 10 * s  # where the domes meet, under the heart, the higher one passes over smoothly
         a, b = heights
@@ -249,7 +249,7 @@ def _shells(
     wide = scale * (wide * build + 0.35 * belly)
     front = scale * (front * build * deep + belly)
     back = scale * back * build * deep**0.5
-    table = outline(wide, front, back, float(rng.uniform(2.0, 2.35)), float(rng.uniform(2.2, 2.8)))
+    table = outline(wide, front, back, float(rng.uniform(2.1, 2.6)), float(rng.uniform(2.3, 3.0)))
     table += ripples(rng, len(z), 2.2 * scale) * (u < 190)
     inner = Shell(np.maximum(table, 15).astype(np.float32), low)
     strength = (0.9 if female else 1.08) * float(np.exp(rng.normal(0, 0.1))) * (1 + 0.006 * (bmi - 25))
@@ -258,4 +258,15 @@ def _shells(
     hips = 8.0 * np.exp(-(((u + 330) / 80) ** 2)) if female else np.zeros_like(u)
     bulge = ripples(rng, len(z), 0.22 * fat)
     skin = muscle.thicker(np.maximum(layer + around(0 * u, hips, 0.5 * hips) + bulge, 2.0) + 1.5)
-    return inner, muscle, skin
+    return inner, *_lying(muscle, skin, scale)
+
+
+def _lying(muscle: Shell, skin: Shell, scale: float) -> tuple[Shell, Shell]:
+    """The back pressed towards one plane, as it lies on a table: hardly at the waist, not at the neck."""
+    z = skin.heights_mm / scale
+    back = skin.radius_mm[3 * DIRECTIONS // 4]
+    resting = (z > -380) & (z < 150)
+    plane = float(np.quantile(back[resting], 0.6))
+    weight = 0.7 / (1 + np.exp((z - 165) / 14)) / (1 + np.exp(-(z + 400) / 14))
+    push = around(0 * z, 0 * z, (plane - back) * weight)
+    return muscle.thicker(0.7 * push), skin.thicker(push)

@@ -1,0 +1,238 @@
+"""The heart with its chambers, its fat and the great vessels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from trifocal.xray.phantoms.canvas import Canvas, ellipsoid, tube
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from trifocal.xray.phantoms.canvas import Region
+    from trifocal.xray.phantoms.trunk import Trunk
+
+    Floats = NDArray[np.float32]
+    Doubles = NDArray[np.float64]
+
+# chamber: centre from the middle of the heart (x, y, z), radii, how far its wall is (mm), contrast
+CHAMBERS = {
+    "left ventricle": ((-34, -4, -8), (54, 33, 34), 10.0),
+    "right ventricle": ((2, 24, -8), (48, 25, 36), 4.0),
+    "right atrium": ((40, 0, 6), (25, 30, 36), 2.5),
+    "left atrium": ((4, -34, 24), (36, 22, 27), 2.5),
+}
+BLOOD_HU = {  # pulmonary side and right heart, aorta and left heart, upper vena cava
+    "native": (42.0, 42.0, 42.0),
+    "arterial": (290.0, 330.0, 420.0),
+    "portal": (150.0, 160.0, 155.0),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Vessel:
+    """A great vessel.
+
+    Attributes:
+        points_mm: (n, 3) its axis.
+        radii_mm: (n,).
+        hu: Of its blood.
+    """
+
+    points_mm: Doubles
+    radii_mm: Doubles
+    hu: float
+
+
+@dataclass(frozen=True, eq=False)
+class Heart:
+    """The heart of one trunk.
+
+    Attributes:
+        center_mm: (3,).
+        size: Against a usual heart of the same person.
+        axes: (3, 3) columns: the ventricles' long axis (from the apex to the base), forward, up.
+        right_hu: Blood of the right side.
+        left_hu: Blood of the left side.
+        muscle_hu: Of the wall.
+        vessels: By name.
+        fat_mm: Between muscle and pericardium.
+    """
+
+    center_mm: Doubles
+    size: float
+    axes: Doubles
+    right_hu: float
+    left_hu: float
+    muscle_hu: float
+    vessels: dict[str, Vessel]
+    fat_mm: float
+
+    def distance(self, region: Region) -> Floats:
+        """Signed distance to the pericardium and the great vessels with the fat around them."""
+        out = self.envelope(region) - np.float32(self.fat_mm)
+        for vessel in self.vessels.values():
+            around = tube(region, vessel.points_mm, vessel.radii_mm + 2.5)
+            np.minimum(out, around, out=out)
+        return out
+
+    def envelope(self, region: Region) -> Floats:
+        """Signed distance to the muscle's outer face: the chambers, smoothly joined."""
+        parts = [self.chamber(region, name) for name in CHAMBERS]
+        soft = np.float32(9 * self.size)
+        total = np.exp(-np.clip(np.stack(parts) / soft, -30, 30)).sum(0)
+        out: Floats = (-soft * np.log(total)).astype(np.float32)
+        return out
+
+    def chamber(self, region: Region, name: str, shrunk_mm: float = 0.0) -> Floats:
+        """Signed distance to one chamber's outer face, or to a face `shrunk_mm` inside it."""
+        offset, radii, _ = CHAMBERS[name]
+        center = self.center_mm + self.size * np.asarray(offset, float)
+        turn = self.axes if "ventricle" in name else None
+        return ellipsoid(region, center, self.size * np.asarray(radii, float) - shrunk_mm, turn)
+
+
+def random_heart(trunk: Trunk, rng: np.random.Generator) -> Heart:
+    """A heart for a trunk: larger with age and weight, more upright with a deep breath."""
+    s = trunk.scale
+    size = s * (0.93 if trunk.female else 1.0) * (0.9 + 0.0016 * (trunk.age - 20) + 0.004 * (trunk.bmi - 25))
+    size *= float(np.exp(rng.normal(0, 0.06))) * (1.2 if rng.random() < 0.08 else 1.0)
+    front = float(trunk.inner.radius(np.pi / 2, 20 * s))
+    drop = 8 * (trunk.inspiration - 0.75)
+    y = front - (58 + rng.normal(0, 3)) * size
+    dome = float(trunk.diaphragm(-25 * s, y))
+    center = np.array([(-18 + rng.normal(0, 5)) * s, y, dome + (34 - drop + rng.normal(0, 3)) * size])
+    steep = np.deg2rad(24 + 22 * trunk.inspiration + rng.normal(0, 7))  # of the long axis, towards the feet
+    turn = np.deg2rad(38 + rng.normal(0, 7))  # towards the front
+    long = np.array([np.cos(steep) * np.cos(turn), -np.cos(steep) * np.sin(turn), np.sin(steep)])
+    up = np.array([0, 0, 1.0]) - long * long[2]
+    up /= np.linalg.norm(up)
+    axes = np.stack([long, np.cross(up, long), up], axis=1)
+    right, left, cava = BLOOD_HU[trunk.contrast]
+    if trunk.contrast != "native":
+        right, left, cava = (float(h * np.exp(rng.normal(0, 0.2))) for h in (right, left, cava))
+        cava = float(rng.uniform(600, 1500)) if rng.random() < 0.15 else cava
+    muscle = {"native": 44.0, "arterial": 85.0, "portal": 105.0}[trunk.contrast] + float(rng.normal(0, 4))
+    vessels = _vessels(trunk, center, size, (right, left, cava), rng)
+    return Heart(center, size, axes, right, left, muscle, vessels, (2 + 4 * trunk.visceral) * s)
+
+
+def _vessels(
+    trunk: Trunk, center: Doubles, size: float, blood: tuple[float, float, float], rng: np.random.Generator
+) -> dict[str, Vessel]:
+    """The aorta down to T12, the pulmonary arteries, the great veins and the arteries of the neck."""
+    s, z = trunk.scale, trunk.z
+    right, left, cava = blood
+    wide = s * (0.92 if trunk.female else 1.0) * (0.85 + 0.005 * (trunk.age - 20))
+    wide *= float(np.exp(rng.normal(0, 0.07)))
+    out = -22 * s - 0.12 * max(trunk.age - 45, 0) * rng.uniform(0, 1.5)  # the old aorta unfolds to the left
+    c = center
+
+    def ahead(height: float, by: float) -> float:
+        return float(trunk.spine_y(height)) + by * s
+
+    arch, carina = z["arch"], z["carina"]
+    forward = 0.5 * (c[1] + ahead(carina, 45)) + 10 * s
+    asc = np.array([(17 + rng.normal(0, 3)) * s, forward, 0.5 * (arch + c[2] + 40 * size)])
+    points = [
+        c + size * np.array([-2, 4, 30]), c + size * np.array([10, 8, 52]), asc,
+        [12 * s, asc[1] - 14 * s, arch - 14 * s], [-4 * s, ahead(arch, 38), arch],
+        [0.75 * out, ahead(arch, 16), arch - 12 * s], [out, ahead(carina, 8), carina],
+        [out, ahead(60 * s, 10), 60 * s], [0.75 * out, ahead(0, 18), 0],
+        [0.4 * out, ahead(-50 * s, 24), -50 * s], [0.2 * out, ahead(-90 * s, 26), -90 * s],
+    ]  # fmt: skip
+    radii = [15, 17, 17, 16, 14.5, 13.5, 13, 12.5, 12, 11.5, 11]
+    trunk_top = np.array([-20 * s, c[1] + 4 * s, 0.5 * (carina + c[2] + 45 * size)])
+    fork = np.array([-16 * s, ahead(carina, 52), carina - 12 * s])
+    hila = [[44 * s, ahead(carina, 40), carina - 22 * s], [-44 * s, ahead(carina, 40), carina - 10 * s]]
+    neck = z["notch"] + 60 * s
+    top, root = arch + 8 * s, asc[1]
+    chains = {
+        "aorta": (points, np.multiply(radii, wide), left),
+        "pulmonary trunk": ([c + size * np.array([-14, 22, 26]), trunk_top, fork], (14, 14, 13), right),
+        "right pulmonary": (
+            [fork, [8 * s, ahead(carina, 42), carina - 16 * s], hila[0]], (12, 11, 9.5), right,
+        ),
+        "left pulmonary": ([fork, hila[1]], (12, 10), right),
+        "upper cava": (
+            [c + size * np.array([38, -4, 25]), [27 * s, root - 8 * s, carina], [25 * s, root - 4 * s, top]],
+            (11, 9.5, 8.5), cava,
+        ),
+        "left brachiocephalic": (
+            [[25 * s, root - 2 * s, top], [-8 * s, root + 2 * s, top + 10 * s],
+             [-34 * s, -8 * s, neck - 25 * s]],
+            (8, 7, 6), right,
+        ),
+        "right brachiocephalic": (
+            [[25 * s, root - 4 * s, top], [34 * s, -8 * s, neck - 25 * s]], (8, 6.5), cava,
+        ),
+        "lower cava": (
+            [[24 * s, ahead(-40 * s, 30), -55 * s], c + size * np.array([40, -14, -12])], (12, 12), right,
+        ),
+        "innominate": (
+            [[8 * s, root - 14 * s, arch], [20 * s, -22 * s, neck - 30 * s],
+             [28 * s, -24 * s, neck + 40 * s]],
+            (7, 5.5, 4), left,
+        ),
+        "left carotid": (
+            [[-6 * s, ahead(arch, 34), arch + 6 * s], [-22 * s, -20 * s, neck - 20 * s],
+             [-28 * s, -24 * s, neck + 40 * s]],
+            (4.5, 4, 4), left,
+        ),
+        "left subclavian": (
+            [[-18 * s, ahead(arch, 18), arch], [-32 * s, -34 * s, neck - 20 * s],
+             [-75 * s, -22 * s, neck - 30 * s]],
+            (5.5, 5, 4.5), left,
+        ),
+    }  # fmt: skip
+    return {
+        name: Vessel(np.array(p, float), np.asarray(r, float) * (1.0 if name == "aorta" else s), hu)
+        for name, (p, r, hu) in chains.items()
+    }
+
+
+def paint_heart(canvas: Canvas, trunk: Trunk, heart: Heart, rng: np.random.Generator) -> None:
+    """Fat, muscle, chambers, vessels, the oesophagus and, in the old, calcium."""
+    reach = 100 * heart.size
+    box = canvas.box(heart.center_mm - reach, heart.center_mm + reach)
+    canvas.paint(box, heart.envelope(box) - np.float32(1.0), heart.muscle_hu, within="thorax")
+    for name, (_, _, wall) in CHAMBERS.items():
+        hu = heart.left_hu if name.startswith("left") else heart.right_hu
+        canvas.paint(box, heart.chamber(box, name, wall * heart.size), hu, within="thorax")
+    _paint_oesophagus(canvas, trunk, rng)
+    for vessel in heart.vessels.values():
+        low, high = vessel.points_mm.min(0) - 24, vessel.points_mm.max(0) + 24
+        part = canvas.box(low, high)
+        canvas.paint(part, tube(part, vessel.points_mm, vessel.radii_mm + 1.2), 42.0, within="body")
+        canvas.paint(part, tube(part, vessel.points_mm, vessel.radii_mm), vessel.hu, within="body")
+    if trunk.age > 55 and rng.random() < 0.6:
+        _paint_calcium(canvas, heart, rng)
+
+
+def _paint_oesophagus(canvas: Canvas, trunk: Trunk, rng: np.random.Generator) -> None:
+    s = trunk.scale
+    heights = np.array([trunk.z["neck"], trunk.z["notch"], trunk.z["carina"], 30 * s, -20 * s])
+    x = np.array([-2, -5, -6, -4, -14]) * s
+    y = trunk.spine_y(heights) + np.array([20, 22, 25, 28, 34]) * s
+    points = np.stack([x, y, heights], axis=1)
+    box = canvas.box(points.min(0) - 12, points.max(0) + 12)
+    canvas.paint(box, tube(box, points, rng.uniform(6, 9) * s), 36.0, within="body")
+    if rng.random() < 0.4:
+        start = int(rng.integers(0, 4))
+        part = points[start : start + 2]
+        canvas.paint(box, tube(box, part, rng.uniform(2, 4.5) * s), -700.0, within="body")
+
+
+def _paint_calcium(canvas: Canvas, heart: Heart, rng: np.random.Generator) -> None:
+    """Specks in the wall of the aorta."""
+    aorta = heart.vessels["aorta"]
+    for _ in range(int(rng.integers(2, 14))):
+        n = int(rng.integers(3, len(aorta.points_mm)))
+        off = rng.normal(size=3)
+        place = aorta.points_mm[n] + off / np.linalg.norm(off) * aorta.radii_mm[n]
+        radii = rng.uniform(1.5, 4, 3)
+        box = canvas.box(place - 6, place + 6)
+        canvas.paint(box, ellipsoid(box, place, radii), rng.uniform(300, 800), within="body")
