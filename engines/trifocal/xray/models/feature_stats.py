@@ -6,11 +6,14 @@ import warnings
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
+import torch
+
 if TYPE_CHECKING:
     from torch import Tensor
 
 COLLAPSED = 0.1
-"""Standard deviation below which features are as good as constant."""
+"""Standard deviation below which an encoder counts as collapsed: the seed's threshold, for features that follow
+a normalisation. It measures scale, not content: small features can still tell films apart."""
 
 
 class EncoderCollapse(UserWarning):
@@ -36,9 +39,9 @@ class FeatureStats:
     sparsity: float
 
     @classmethod
-    def of(cls, features: Tensor) -> FeatureStats:
-        """Measure features of any shape."""
-        x = features.detach().float()
+    def of(cls, *features: Tensor) -> FeatureStats:
+        """Measure features of any shapes together, such as the maps of all views."""
+        x = torch.cat([f.detach().float().flatten() for f in features])
         near = (x.abs() < 0.01).float().mean()
         return cls(*(float(v) for v in (x.mean(), x.std(), x.min(), x.max(), near)))
 
