@@ -51,6 +51,7 @@ class LiftingRecipe:
     crops_per_volume: int = 2
     validation_volumes: int = 16
     square: float = 2.0
+    consistent: float = 0.0
 
 
 def train_lifting(
@@ -167,9 +168,29 @@ def _loss(recipe: LiftingRecipe) -> Callable[[nn.Module, Any], dict[str, Tensor]
         doubt = (off.detach().abs() * torch.exp(-log_error) + log_error) * inside
         absolute, squared = off.abs().sum() * per, off.square().sum() * per
         total = absolute + recipe.square * squared + 0.02 * doubt.sum() * per
+        if recipe.consistent:
+            fitted = nearest_consistent(scene, density[:, 0].float(), films, 2)
+            off = (fitted - truth)[:, None] * inside
+            after = off.abs().sum() * per + recipe.square * off.square().sum() * per
+            total = (1 - recipe.consistent) * total + recipe.consistent * after
         return {"loss": total, "mae_hu": 1000 * absolute.detach(), "squared": squared.detach()}
 
     return loss
+
+
+def nearest_consistent(scene: Scene, density: Tensor, films: Tensor, steps: int) -> Tensor:
+    """Differentiable SIRT towards the films (B, 2, rows, columns) in decimetres of water; see `sirt`."""
+    with torch.no_grad():
+        ones = torch.ones_like(density[:1])
+        lengths = scene.projectors.forward(ones)
+        rows = [(p > 1) / p.clamp(min=1) for p in lengths]
+        spread = scene.projectors.adjoint([torch.ones_like(p) for p in lengths])
+    there = (films.flatten(2).amax(2) > 0)[:, :, None, None]
+    for _ in range(steps):
+        misfit = [100 * films[:, i] - p for i, p in enumerate(scene.projectors.forward(density))]
+        pulled = [row * m * there[:, i] for i, (row, m) in enumerate(zip(rows, misfit, strict=True))]
+        density = density + scene.projectors.adjoint(pulled) / spread.clamp(min=1)
+    return density
 
 
 @torch.no_grad()
