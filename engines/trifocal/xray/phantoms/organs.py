@@ -12,7 +12,7 @@ from trifocal.xray.phantoms.curves import placed, rotation, rounded_max, spline,
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from trifocal.xray.phantoms.canvas import Canvas
+    from trifocal.xray.phantoms.canvas import Canvas, Region
     from trifocal.xray.phantoms.tissue import Tissue
     from trifocal.xray.phantoms.trunk import Trunk
 
@@ -28,40 +28,64 @@ def paint_liver(canvas: Canvas, trunk: Trunk, tissue: Tissue, rng: np.random.Gen
     """The liver fills the right upper abdomen down to a slanted visceral face; then its gallbladder.
 
     The face is a plane with folds: it sinks towards the right, so that the left lobe is a wedge in front.
+    Where it lies follows from the liver's volume (mean 1.5 l; Vauthey et al. 2002, Liver Transpl. 8:233).
     """
     s = trunk.scale
     wide = float(trunk.inner.radius(0.0, -60 * s))
-    size = float(np.exp(rng.normal(0, 0.13)))
     normal = np.array([-0.56, -0.45, -0.70]) + rng.normal(0, 0.05, 3)
     normal /= np.linalg.norm(normal)
-    through = np.array([-28 * size, 28, -62 * size]) * s + rng.normal(0, 6, 3) * s
-    tip = -(0.50 + 0.28 * rng.random()) * wide * size**0.5
-    region = canvas.box([tip, -200 * s, -230 * s], [200 * s, 200 * s, 12 * s])
+    through = np.array([-28, 28, -62]) * s
+    tip = -(0.50 + 0.28 * rng.random()) * wide
+    low = (-150 + 20 * rng.normal()) * s
+    region = canvas.box([tip, -200 * s, low - 40 * s], [200 * s, 200 * s, 12 * s])
     folds = canvas.texture(region, rng, 46 * s)
-    face = sum(
-        (axis - np.float32(p)) * np.float32(n)
-        for axis, p, n in zip((region.x, region.y, region.z), through, normal, strict=True)
+    a, b, c = (np.float32(v) for v in normal)
+    x, y, z = (np.float32(v) for v in through)
+    face = a * (region.x - x) + b * (region.y - y) + c * (region.z - z) + 7 * folds
+    rest = _liver_bounds(region, trunk, np.float32(tip), np.float32(low), folds)
+    litres = (
+        1.46 * s**3 * (1 + 0.012 * (trunk.bmi - 25)) * float(np.exp(np.clip(rng.normal(0, 0.17), -0.4, 0.45)))
     )
-    left = np.float32(tip) - region.x + 0.35 * np.abs(region.z + 35 * s) + 3 * folds
-    lowest = np.float32((-150 + 22 * rng.normal()) * s * size) - region.z
-    shape = rounded_max(face + 7 * folds, rounded_max(left, lowest, 30 * s), 26 * s)
-    wall = trunk.inner.distance(region.x, region.y, region.z) + np.float32(2 + 5 * trunk.visceral)
-    crus = 30 * s - np.hypot(region.x - 2 * s, region.y - trunk.spine_y(-60 * s))  # room for spine and aorta
-    shape = rounded_max(rounded_max(shape, wall, 14 * s), crus.astype(np.float32), 12 * s)
-    fissure = np.float32(rng.uniform(2.5, 6.0)) - np.abs(
-        region.x - np.float32(rng.uniform(-12, 8)) * s + 3 * folds
+    inside = (rest < 0) & (canvas.masks["abdomen"][region.slices] > 0.5)
+    depths = np.sort(face[inside])
+    count = int(1.04e6 * litres / canvas.spacing_mm**3)  # the rounded edge takes some of it
+    offset = float(np.clip(depths[min(count, len(depths) - 1)], -45 * s, 45 * s)) if len(depths) else 0.0
+    shape = rounded_max(face - np.float32(offset), rest, 26 * s)
+    share = canvas.paint(
+        region, _cleft(region, shape, folds, s, rng), _grain(canvas, region, tissue, rng), "abdomen"
     )
-    low = np.float32(rng.uniform(-75, -45) * s) - region.z
-    cleft = np.minimum(np.minimum(fissure, low), region.y - 25 * s)
-    shape = np.maximum(shape, cleft)
-    grain = canvas.texture(region, rng, 9.0) * np.float32(4 if tissue.enhanced else 2)
-    share = canvas.paint(region, shape, np.float32(tissue["liver"]) + grain, within="abdomen")
     canvas.masks["liver"] = _whole(canvas, region.slices, share)
     if tissue.enhanced or tissue["liver"] < 40:
         _hepatic_vessels(canvas, trunk, tissue, rng)
     if rng.random() < 0.85:
-        at = through + np.array([62, 14, -42]) * s + rng.normal(0, 5, 3) * s
+        at = through + offset * normal + np.array([62, 14, -42]) * s + rng.normal(0, 5, 3) * s
         _gallbladder(canvas, at, tissue, rng, s)
+
+
+def _liver_bounds(region: Region, trunk: Trunk, tip: np.float32, low: np.float32, folds: Floats) -> Floats:
+    """Signed distance to what bounds the liver beside its visceral face: wall, left tip, lower end, spine."""
+    s = trunk.scale
+    left = tip - region.x + 0.35 * np.abs(region.z + 35 * s) + 3 * folds
+    wall = trunk.inner.distance(region.x, region.y, region.z) + np.float32(2 + 5 * trunk.visceral)
+    crus = 30 * s - np.hypot(region.x - 2 * s, region.y - trunk.spine_y(-60 * s))  # room for spine and aorta
+    ends = rounded_max(left, low - region.z + 0 * left, 30 * s)
+    return rounded_max(rounded_max(ends, wall, 14 * s), crus, 12 * s)
+
+
+def _cleft(region: Region, shape: Floats, folds: Floats, s: float, rng: np.random.Generator) -> Floats:
+    """The shape of the liver with the fissure of its round ligament, filled with fat."""
+    half, middle, top = rng.uniform(1.5, 4.5), rng.uniform(-12, 8) * s, rng.uniform(-80, -50) * s
+    fissure = np.float32(half) - np.abs(region.x - np.float32(middle) + 3 * folds)
+    ends = np.minimum(np.float32(top) - region.z, region.y - np.float32(25 * s))
+    out: Floats = np.maximum(shape, np.minimum(fissure, ends))
+    return out
+
+
+def _grain(canvas: Canvas, region: Region, tissue: Tissue, rng: np.random.Generator) -> Floats:
+    out: Floats = np.float32(tissue["liver"]) + canvas.texture(region, rng, 9.0) * np.float32(
+        4 if tissue.enhanced else 2
+    )
+    return out
 
 
 def _hepatic_vessels(canvas: Canvas, trunk: Trunk, tissue: Tissue, rng: np.random.Generator) -> None:
@@ -98,7 +122,7 @@ def _gallbladder(
 def paint_spleen(canvas: Canvas, trunk: Trunk, tissue: Tissue, rng: np.random.Generator) -> None:
     """The spleen lies along the ribs, at the left and behind, under the diaphragm."""
     s = trunk.scale
-    size = float(np.exp(np.clip(rng.normal(0, 0.16), -0.4, 0.5)))
+    size = float(np.exp(np.clip(rng.normal(0.02, 0.12), -0.25, 0.4)))
     turn = -np.pi + np.deg2rad(34 + 7 * rng.normal())
     z = trunk.left_dome_mm + (-66 + 8 * rng.normal()) * s
     at = trunk.inner.point(turn, z, 25 * s * size)
