@@ -59,8 +59,8 @@ def _muscle_hu(canvas: Canvas, trunk: Trunk, rng: np.random.Generator) -> Floats
     """Muscle with fat between its bundles: more in the old and the obese."""
     region = canvas.whole
     mean = MUSCLE_HU + float(rng.normal(0, 4)) + {"native": 0, "arterial": 4, "portal": 10}[trunk.contrast]
-    septa = canvas.texture(region, rng, 13.0 * trunk.scale)
-    share = np.clip(0.02 + 0.002 * (trunk.age - 20) + 0.004 * (trunk.bmi - 20), 0.0, 0.35)
+    septa = canvas.texture(region, rng, 8.0 * trunk.scale)
+    share = np.clip(0.05 + 0.0025 * (trunk.age - 20) + 0.005 * (trunk.bmi - 20), 0.02, 0.4)
     edge = float(np.quantile(septa[::5, ::5, ::5], 1 - share))
     fat = np.clip((septa - edge) * 2.0, 0, 0.85)
     hu: Floats = np.float32(mean) + fat * np.float32(FAT_HU - mean) + 4 * np.roll(septa, 7, 2)

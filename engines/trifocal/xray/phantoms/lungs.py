@@ -103,7 +103,7 @@ def _mediastinum(region: Region, trunk: Trunk, heart: Heart) -> Floats:
 
 def _parenchyma(canvas: Canvas, region: Region, trunk: Trunk, rng: np.random.Generator) -> Floats:
     """Density: air content by inspiration, denser towards the back (gravity), with smooth variations."""
-    mean = -745 - 125 * trunk.inspiration + rng.normal(0, 18) - 0.35 * (trunk.age - 50)
+    mean = -770 - 125 * trunk.inspiration + rng.normal(0, 18) - 0.35 * (trunk.age - 50)
     mean = float(np.clip(mean, -930, -640))
     gradient = rng.uniform(0.15, 0.55) * (1.35 - 0.6 * trunk.inspiration)  # HU per mm towards the back
     back = np.exp(-(region.y + float(trunk.inner.radius(-np.pi / 2, 0.0))) / 18) * rng.uniform(0, 90)
@@ -130,8 +130,8 @@ def branches(trunk: Trunk, side: int, rng: np.random.Generator) -> Doubles:
     start = hilum(trunk, side)
     rows: list[Doubles] = []
     width = float(trunk.inner.radius(0.0, 20 * s)) * trunk.lung_share[0 if side == 1 else 1]
-    for lobe in range(14):
-        u = (lobe + rng.uniform(0.2, 0.8)) / 14
+    for lobe in range(18):
+        u = (lobe + rng.uniform(0.2, 0.8)) / 18
         up = 1 - 2 * u  # from the apex to the base
         turn = 2.4 * lobe + rng.normal(0, 0.3)
         reach = np.sqrt(max(1 - up**2, 0.05))
@@ -143,7 +143,7 @@ def branches(trunk: Trunk, side: int, rng: np.random.Generator) -> Doubles:
             ]
         )
         step = (target - start) * 0.42
-        _grow(rows, start, step, rng.uniform(2.9, 4.2) * s, 0, rng)
+        _grow(rows, start, step, rng.uniform(3.0, 4.6) * s, 0, rng)
     return np.array(rows)
 
 

@@ -83,7 +83,7 @@ def _over(canvas: Canvas, share: Floats, hu: float, where: NDArray[np.bool_]) ->
 
 
 def add_noise(canvas: Canvas, rng: np.random.Generator) -> None:
-    """Noise of the scanner, of about 14 HU in voxels of 2 mm and less in larger ones; kept to a CT's range."""
+    """Noise of the scanner, of about 14 HU in voxels of 2 mm and less in larger ones; cut to its range."""
     sigma = float(np.exp(rng.normal(np.log(14), 0.5))) * (2.0 / canvas.spacing_mm) ** 1.2
     canvas.hu += np.float32(sigma) * rng.standard_normal(canvas.hu.shape, dtype=np.float32)
     np.clip(canvas.hu, -1024, 3071, out=canvas.hu)

@@ -43,20 +43,20 @@ VERTEBRA_MM = {
 # z: half width, front, back of the inner face of the ribs and of the abdominal wall
 INNER_MM = (
     (310, 34, 22, 40), (245, 36, 22, 42), (222, 58, 24, 54), (195, 84, 34, 68), (165, 103, 48, 80),
-    (130, 117, 63, 91), (85, 127, 77, 97), (35, 132, 87, 98), (-20, 136, 94, 95), (-70, 134, 96, 90),
-    (-110, 128, 92, 82), (-165, 122, 88, 72), (-220, 124, 86, 70), (-280, 116, 84, 80), (-340, 92, 66, 86),
+    (130, 114, 68, 97), (85, 124, 84, 104), (35, 130, 95, 105), (-20, 135, 101, 101), (-70, 133, 101, 94),
+    (-110, 127, 95, 84), (-165, 121, 89, 72), (-220, 124, 86, 70), (-280, 116, 84, 80), (-340, 92, 66, 86),
     (-400, 60, 40, 60), (-450, 50, 40, 50),
 )  # fmt: skip
 # z: thickness of ribs and muscles in front, at the sides and behind
 WALL_MM = (
     (310, 32, 26, 28), (245, 32, 28, 32), (222, 28, 50, 40), (195, 26, 64, 38), (165, 24, 54, 34),
-    (130, 22, 42, 31), (85, 18, 29, 28), (35, 15, 20, 27), (-20, 14, 16, 28), (-70, 13, 15, 33),
-    (-110, 13, 16, 40), (-165, 13, 19, 50), (-220, 13, 26, 52), (-280, 16, 48, 52), (-340, 28, 78, 50),
+    (130, 20, 40, 26), (85, 16, 26, 23), (35, 13, 18, 22), (-20, 12, 15, 24), (-70, 12, 14, 30),
+    (-110, 12, 15, 38), (-165, 13, 19, 50), (-220, 13, 26, 52), (-280, 16, 48, 52), (-340, 28, 78, 50),
     (-400, 50, 112, 66), (-450, 50, 112, 62),
 )  # fmt: skip
 FAT_SHAPE = (  # z: share of the subcutaneous fat in front, at the sides and behind
-    (310, 0.4, 0.4, 0.4), (240, 0.5, 0.5, 0.7), (190, 0.6, 0.8, 0.8), (120, 0.7, 0.9, 0.7),
-    (40, 0.8, 0.9, 0.7), (-60, 0.9, 0.9, 0.7), (-150, 1.3, 1.1, 0.9), (-220, 1.4, 1.3, 1.0),
+    (310, 0.4, 0.4, 0.4), (240, 0.5, 0.6, 0.8), (190, 0.7, 1.0, 0.9), (120, 0.8, 1.1, 0.85),
+    (40, 0.9, 1.1, 0.8), (-60, 1.0, 1.1, 0.8), (-150, 1.3, 1.1, 0.9), (-220, 1.4, 1.3, 1.0),
     (-300, 1.2, 1.4, 1.3),    (-450, 0.9, 1.3, 1.2),
 )  # fmt: skip
 
@@ -146,7 +146,7 @@ class Trunk:
             across = (side * x - 0.52 * width) / np.where(side * x > 0.52 * width, 0.48 * width, 0.9 * width)
             middle = np.float32(0.12 * front)
             along_y = (y - middle) / np.where(y > middle, 0.95 * (front - middle), 1.05 * (back + middle))
-            lateral, rear, ahead = 78 * s, 108 * s, 40 * s
+            lateral, rear, ahead = 86 * s, 122 * s, 42 * s
             fall = np.where(side * x > 0.52 * width, lateral, 26 * s) * np.abs(across) ** 1.9
             fall = fall + np.where(y > middle, ahead, rear) * np.abs(along_y) ** 2.0
             heights.append(top - fall * np.float32(0.55 + 0.45 * self.inspiration))
@@ -196,7 +196,7 @@ def random_trunk(rng: np.random.Generator) -> Trunk:
 
 def _landmarks(rng: np.random.Generator, scale: float, inspiration: float) -> dict[str, float]:
     """Heights: what belongs to the thorax rises over the dome with a deep breath."""
-    lift = 26 * (inspiration - 0.75) * scale
+    lift = 60 * (inspiration - 0.75) * scale
     shift = float(rng.normal(0, 7)) * scale
     thorax = {"apex": 212, "notch": 166, "arch": 142, "carina": 112, "heart": 35, "xiphoid": -14}
     below = {"costal_margin": -118, "iliac_crest": -196, "hip": -345, "pelvic_floor": -400, "bottom": -440}
