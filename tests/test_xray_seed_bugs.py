@@ -53,7 +53,7 @@ class Told(torch.nn.Module):
 
 
 def share(when: float, config: DiffusionConfig = SMALL_DIFFUSION) -> float:
-    """What is left of the signal's variance at a fraction of the schedule: Nichol and Dhariwal, equation 17."""
+    """What is left of the signal's variance at a fraction of the schedule (Nichol and Dhariwal, eq. 17)."""
     at = [cos((t + 0.008) / 1.008 * pi / 2) ** 2 for t in (when, 0.0)]
     return max(at[0] / at[1], config.least_alpha)
 
@@ -82,7 +82,7 @@ def test_ddim_walks_along_the_line_between_volume_and_noise():
 
 @pytest.mark.parametrize("steps", [1, 7, 50])
 def test_time_is_told_as_a_fraction_alike_in_training_and_in_sampling(steps):
-    """Bug 2: the level was normalised in training and not in inference, so that it meant other noise there."""
+    """Bug 2: the level was normalised in training and not in inference: it meant other noise there."""
     made, told = diffusion(lambda noisy, when: noisy)
     made.sample(torch.zeros(1, 1, 2, 2, 2), steps=steps)
     sampled = torch.cat([when for _, when in told.asked])

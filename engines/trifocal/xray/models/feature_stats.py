@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 COLLAPSED = 0.1
-"""Standard deviation below which an encoder counts as collapsed: the seed's threshold, for features that follow
+"""Standard deviation below which an encoder counts as collapsed: the seed's threshold, for features after a
 a normalisation. It measures scale, not content: small features can still tell films apart."""
 
 
