@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
 # chamber: centre from the middle of the heart (x, y, z), radii, how far its wall is (mm), contrast
 CHAMBERS = {
-    "left ventricle": ((-34, -4, -8), (54, 33, 34), 10.0),
-    "right ventricle": ((2, 24, -8), (48, 25, 36), 4.0),
-    "right atrium": ((40, 0, 6), (25, 30, 36), 2.5),
-    "left atrium": ((4, -34, 24), (36, 22, 27), 2.5),
+    "left ventricle": ((-36, -6, -8), (58, 37, 38), 10.0),
+    "right ventricle": ((0, 22, -10), (54, 29, 40), 4.0),
+    "right atrium": ((42, -2, 6), (28, 34, 42), 2.5),
+    "left atrium": ((4, -38, 22), (40, 25, 30), 2.5),
 }
 BLOOD_HU = {  # pulmonary side and right heart, aorta and left heart, upper vena cava
     "native": (42.0, 42.0, 42.0),
@@ -103,8 +103,9 @@ def random_heart(trunk: Trunk, rng: np.random.Generator) -> Heart:
     front = float(trunk.inner.radius(np.pi / 2, 20 * s))
     drop = 8 * (trunk.inspiration - 0.75)
     y = front - (58 + rng.normal(0, 3)) * size
-    dome = float(trunk.diaphragm(-25 * s, y))
-    center = np.array([(-18 + rng.normal(0, 5)) * s, y, dome + (34 - drop + rng.normal(0, 3)) * size])
+    dome = 0.35 * trunk.left_dome_mm + 0.65 * float(trunk.diaphragm(-30 * s, y))
+    height = dome + (41 - drop + rng.normal(0, 3)) * size
+    center = np.array([(-20 + rng.normal(0, 5)) * s + trunk.aside_mm, y, height])
     steep = np.deg2rad(24 + 22 * trunk.inspiration + rng.normal(0, 7))  # of the long axis, towards the feet
     turn = np.deg2rad(38 + rng.normal(0, 7))  # towards the front
     long = np.array([np.cos(steep) * np.cos(turn), -np.cos(steep) * np.sin(turn), np.sin(steep)])
@@ -196,7 +197,7 @@ def _vessels(
 
 def paint_heart(canvas: Canvas, trunk: Trunk, heart: Heart, rng: np.random.Generator) -> None:
     """Fat, muscle, chambers, vessels, the oesophagus and, in the old, calcium."""
-    reach = 100 * heart.size
+    reach = 112 * heart.size
     box = canvas.box(heart.center_mm - reach, heart.center_mm + reach)
     canvas.paint(box, heart.envelope(box) - np.float32(1.0), heart.muscle_hu, within="thorax")
     for name, (_, _, wall) in CHAMBERS.items():

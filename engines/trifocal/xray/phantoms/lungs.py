@@ -54,9 +54,8 @@ def lung_distance(region: Region, trunk: Trunk, heart: Heart) -> Floats:
 
 
 def _side(region: Region, trunk: Trunk, side: int) -> Floats:
-    """One lung's own limits: the rounded apex, and the width of a smaller lung."""
+    """One lung's own limits: the rounded apex and the midline."""
     s = trunk.scale
-    share = trunk.lung_share[0 if side == 1 else 1]
     top = trunk.z["apex"] - (4 * s if side == 1 else 0)
     high = 108 * s
     middle = top - high
@@ -70,9 +69,8 @@ def _side(region: Region, trunk: Trunk, side: int) -> Floats:
     level = np.sqrt((x / shrink) ** 2 + (y / shrink**1.35) ** 2)
     apex = (level - 1) * np.float32(48 * s) * shrink
     apex = np.where(region.z > middle, np.maximum(apex, region.z - np.float32(top)), np.float32(-1e3))
-    outer = side * region.x - np.float32(share * float(trunk.inner.radius(0.0, 30 * s)))
-    midline = np.float32(3 * s) - side * region.x
-    out: Floats = np.maximum(np.maximum(apex, outer), midline).astype(np.float32)
+    midline = np.float32(3 * s) - side * (region.x - np.float32(trunk.aside_mm))
+    out: Floats = np.maximum(apex, midline).astype(np.float32)
     return out
 
 
@@ -87,7 +85,7 @@ def _mediastinum(region: Region, trunk: Trunk, heart: Heart) -> Floats:
     ) * np.float32(s)
     spine = np.hypot(region.x / half, (region.y - y0 + np.float32(12 * s)) / np.float32(34 * s)) - 1
     column = spine * np.float32(24 * s)
-    wide = np.interp(level, [-60, 40, 100, 150, 175, 230], [24, 30, 40, 36, 34, 36]).astype(
+    wide = np.interp(level, [-60, 40, 85, 115, 150, 175, 230], [15, 15, 24, 36, 35, 34, 36]).astype(
         np.float32
     ) * np.float32(s)
     front = trunk.inner.radius(np.pi / 2, z).astype(np.float32)
@@ -96,7 +94,7 @@ def _mediastinum(region: Region, trunk: Trunk, heart: Heart) -> Floats:
     v = (region.y - middle) / depth
     # narrow behind the sternum, wide at the hila
     narrowed = wide * np.clip(1.0 - 0.75 * np.clip(v, 0, 1) ** 1.5, 0.2, 1)
-    central = (np.hypot(region.x / narrowed, v / 1.1) - 1) * np.float32(26 * s)
+    central = (np.hypot((region.x - np.float32(trunk.aside_mm)) / narrowed, v / 1.1) - 1) * np.float32(26 * s)
     out: Floats = np.minimum(np.minimum(column, central), heart.distance(region)).astype(np.float32)
     return out
 
@@ -129,7 +127,7 @@ def branches(trunk: Trunk, side: int, rng: np.random.Generator) -> Doubles:
     s = trunk.scale
     start = hilum(trunk, side)
     rows: list[Doubles] = []
-    width = float(trunk.inner.radius(0.0, 20 * s)) * trunk.lung_share[0 if side == 1 else 1]
+    width = float(trunk.inner.radius(0.0, 20 * s))
     for lobe in range(18):
         u = (lobe + rng.uniform(0.2, 0.8)) / 18
         up = 1 - 2 * u  # from the apex to the base

@@ -27,7 +27,7 @@ def posed(canvas: Canvas, trunk: Trunk, rng: np.random.Generator) -> Canvas:
     turn = Rotation.from_euler("xyz", degrees, degrees=True).as_matrix().astype(np.float32)
     lattice = rng.normal(0, 3.2, (3, 10, 10, 10)).astype(np.float32)
     heights = canvas.axis(2) / trunk.scale
-    curve = float(rng.normal(0, 4 if rng.random() < 0.85 else 14))
+    curve = float(rng.normal(0, 2 if rng.random() < 0.9 else 7))
     phase = rng.uniform(-60, 60)
     aside = curve * (
         np.cos((heights - 60 + phase) / 320 * 2 * np.pi) - np.cos((phase - 60) / 320 * 2 * np.pi)

@@ -99,7 +99,7 @@ class Trunk:
         inner: Inner face of the ribs and of the abdominal wall.
         muscle: Outer face of the muscles.
         skin: Outer face of the body (without shoulders, arms and breasts).
-        lung_share: Width of the (right, left) lung against a usual one.
+        aside_mm: How far the mediastinum lies to the right of its usual place (a smaller lung draws it over).
     """
 
     female: bool
@@ -118,7 +118,7 @@ class Trunk:
     inner: Shell
     muscle: Shell
     skin: Shell
-    lung_share: tuple[float, float]
+    aside_mm: float
 
     @cached_property
     def _spine(self) -> Doubles:
@@ -143,12 +143,12 @@ class Trunk:
         back = float(self.inner.radius(-np.pi / 2, -30 * s))
         heights = []
         for side, top in ((1.0, 0.0), (-1.0, self.left_dome_mm)):
-            across = (side * x - 0.52 * width) / np.where(side * x > 0.52 * width, 0.48 * width, 0.9 * width)
+            across = (side * x - 0.52 * width) / np.where(side * x > 0.52 * width, 0.48 * width, 0.52 * width)
             middle = np.float32(0.12 * front)
             along_y = (y - middle) / np.where(y > middle, 0.95 * (front - middle), 1.05 * (back + middle))
             lateral, rear, ahead = 86 * s, 122 * s, 42 * s
-            fall = np.where(side * x > 0.52 * width, lateral, 26 * s) * np.abs(across) ** 1.9
-            fall = fall + np.where(y > middle, ahead, rear) * np.abs(along_y) ** 2.0
+            fall = np.where(side * x > 0.52 * width, lateral, 17 * s) * np.abs(across) ** 2.1
+            fall = fall + np.where(y > middle, ahead * np.abs(along_y) ** 2.8, rear * np.abs(along_y) ** 2.0)
             heights.append(top - fall * np.float32(0.55 + 0.45 * self.inspiration))
         soft = 10 * s  # where the domes meet, under the heart, the higher one passes over smoothly
         a, b = heights
@@ -169,10 +169,7 @@ def random_trunk(rng: np.random.Generator) -> Trunk:
     z = _landmarks(rng, scale, inspiration)
     vertebrae = _vertebrae(rng, scale, z, age, female=female)
     inner, muscle, skin = _shells(rng, scale, bmi, fat, visceral, female=female)
-    smaller = (
-        float(np.clip(rng.normal(1.0, 0.05), 0.8, 1.1)) if rng.random() < 0.8 else rng.uniform(0.6, 0.95)
-    )
-    shares = (smaller, 1.0) if rng.random() < 0.5 else (1.0, smaller)
+    aside = float(rng.normal(0, 3 if rng.random() < 0.85 else 14)) * scale
     return Trunk(
         female=female,
         age=age,
@@ -190,7 +187,7 @@ def random_trunk(rng: np.random.Generator) -> Trunk:
         inner=inner,
         muscle=muscle,
         skin=skin,
-        lung_share=shares,
+        aside_mm=aside,
     )
 
 
