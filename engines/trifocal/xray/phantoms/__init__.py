@@ -52,7 +52,9 @@ def anatomy(trunk: Trunk, spacing_mm: float, rng: np.random.Generator) -> Canvas
     from trifocal.xray.phantoms.abdomen import paint_abdomen
     from trifocal.xray.phantoms.body import paint_body
     from trifocal.xray.phantoms.canvas import Canvas
+    from trifocal.xray.phantoms.findings import paint_findings
     from trifocal.xray.phantoms.heart import paint_heart, random_heart
+    from trifocal.xray.phantoms.implants import paint_implants
     from trifocal.xray.phantoms.lungs import paint_airways, paint_lungs
     from trifocal.xray.phantoms.ribs import paint_cage
     from trifocal.xray.phantoms.spine import paint_spine
@@ -64,7 +66,7 @@ def anatomy(trunk: Trunk, spacing_mm: float, rng: np.random.Generator) -> Canvas
         [-wide, -0.95 * deep - 75, -440 * s], [wide, 0.95 * deep + 40, 305 * s], spacing_mm
     )
     # a stream of its own for each part: what one draws does not change the others
-    streams = iter(rng.spawn(8))
+    streams = iter(rng.spawn(10))
     paint_body(canvas, trunk, next(streams))
     heart = random_heart(trunk, next(streams))
     paint_lungs(canvas, trunk, heart, next(streams))
@@ -73,4 +75,6 @@ def anatomy(trunk: Trunk, spacing_mm: float, rng: np.random.Generator) -> Canvas
     paint_airways(canvas, trunk, next(streams))
     paint_spine(canvas, trunk, next(streams))
     paint_cage(canvas, trunk, next(streams))
+    paint_findings(canvas, trunk, next(streams))
+    paint_implants(canvas, trunk, next(streams))
     return canvas
