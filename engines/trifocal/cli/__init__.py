@@ -20,6 +20,7 @@ COMMANDS = {
         "trifocal.cli.keypoints:PredictKeypoints",
         "landmarks on ultrasound, and what they measure",
     ),
+    "predict xray": ("trifocal.cli.xray:PredictXray", "a CT from a frontal and a lateral X-ray, or from one"),
     "project": ("trifocal.cli.project:ProjectXray", "the X-rays that a CT would give"),
     "simulate focus": (
         "trifocal.cli.simulate:SimulateFocus",

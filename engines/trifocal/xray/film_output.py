@@ -98,12 +98,13 @@ def draw_films(views: Sequence[View], films: Sequence[NDArray[np.float32]], path
         show_film(ax, view, film, top)
         ax.set_title(view.name)
     figure.colorbar(axes[0].images[0], ax=list(axes), shrink=0.8, label="line integral -ln(I/I0)")
-    figure.text(0.995, 0.005, RESEARCH_USE_ONLY, color="0.4", ha="right", va="bottom", fontsize=8)
+    figure.supxlabel(RESEARCH_USE_ONLY, color="0.4", fontsize=8)
     figure.savefig(path, format="png", dpi=110)
 
 
 def show_film(ax: Axes, view: View, film: NDArray[np.float32], top: float, **options: Any) -> None:
     """Draw a film bone white, with the sides of the patient at its edges."""
+    ax.set_facecolor("#44506a")  # shows where the film has no value
     options = {"cmap": "gray", "vmin": 0.0, "vmax": top, **options}
     ax.imshow(film, aspect=view.pixel_mm[0] / view.pixel_mm[1], **options)
     ax.set_xticks([])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +15,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from trifocal.radiograph import Radiograph
+    from trifocal.xray.fix import Fix
     from trifocal.xray.view import View
 
 RELATIVE_ERROR = {"line integral": 0.01, "linear": 0.05, "log": 0.08, "display": 0.15}
@@ -27,8 +27,6 @@ that are found in the film; a picture made for the eye, whose curve is unknown."
 WATER_MM = {"frontal": 260.0, "lateral": 300.0}
 """Water that attenuates like the trunk does in 95 of 100 pixels of its shadow or less: two chest CTs."""
 
-FRONTAL = ("AP", "PA")
-
 _AIR_PERCENT, _DENSE_PERCENT = 0.5, 95.0
 _SHADOW = 0.06
 """Of the darkest to the brightest: what counts as shadow of the body rather than air."""
@@ -38,40 +36,6 @@ _ACROSS = (0.2, 0.44, 0.68)
 
 _MOST_RATIO = 1.03
 _BLOCK = 256
-
-
-@dataclass(frozen=True)
-class Fix:
-    """What to do to a film before it is used; nothing by default, and never done unasked.
-
-    Attributes:
-        turn_deg: Counter-clockwise: 0, 90, 180 or 270; done first.
-        mirror: Left for right.
-        flip: Top for bottom.
-        invert: Dark for bright.
-
-    Raises:
-        ValueError: If the turn is another.
-    """
-
-    turn_deg: int = 0
-    mirror: bool = False
-    flip: bool = False
-    invert: bool = False
-
-    def __post_init__(self) -> None:
-        if self.turn_deg not in (0, 90, 180, 270):
-            msg = f"a film is turned by 0, 90, 180 or 270 degrees, got {self.turn_deg}"
-            raise ValueError(msg)
-
-    def apply(self, values: NDArray[Any]) -> NDArray[Any]:
-        """Turn and mirror (rows, columns); a view of the same memory."""
-        values = np.rot90(values, self.turn_deg // 90)
-        return values[:: -1 if self.flip else 1, :: -1 if self.mirror else 1]
-
-    def record(self) -> dict[str, Any]:
-        """What is written to JSON: only what is done."""
-        return {name: value for name, value in vars(self).items() if value}
 
 
 def film_from_radiograph(
@@ -102,25 +66,20 @@ def film_from_radiograph(
     Raises:
         ImageError: If the film shows nothing, or covers less than a tenth of the detector.
     """
-    fix = fix or Fix()
+    radiograph = radiograph if fix is None else fix.apply(radiograph)
     name = radiograph.name or "the film"
     if float(np.ptp(radiograph.pixels[::7, ::7])) == 0 and float(np.ptp(radiograph.pixels)) == 0:
         got = f"{radiograph.pixels.flat[0]:g}"
         msg = f"every pixel of {name} is {got}: the film is empty; export it again"
         raise ImageError(msg)
     notes: dict[str, Any] = {"scale": radiograph.scale, "file": radiograph.notes}
-    if fix.record():
-        notes["fix"] = fix.record()
-    pixel_mm = _pixel_mm(radiograph, view, fix, notes)
-    values, covered = _averaged(radiograph, view, fix, pixel_mm)
+    values, covered = _averaged(radiograph, view, _pixel_mm(radiograph, view, notes))
     valid = covered > 0.5
     if valid.mean() < 0.1:
         msg = f"{name} covers less than a tenth of the detector: check its pixel size and the geometry"
         raise ImageError(msg)
     values = np.where(valid, values / np.maximum(covered, 1e-6), np.nan)
-    if fix.invert:
-        values = np.nanmax(values) + np.nanmin(values) - values
-    line_integrals = _line_integrals(values, radiograph, view, energy_kev, notes, inverted=fix.invert)
+    line_integrals = _line_integrals(values, radiograph, view, energy_kev, notes)
     error = max(RELATIVE_ERROR[radiograph.scale], radiograph.notes.get("expected_error", 0.0))
     error = error if relative_error is None else relative_error
     return Film(view, line_integrals.astype(np.float32), error, notes)
@@ -137,6 +96,11 @@ def film_warnings(film: Film, name: str) -> list[str]:
         if key in film.notes:
             said.append(f"{name}: {film.notes[key]}")
     return said
+
+
+def is_frontal(view: View) -> bool:
+    """Whether the view looks along the patient's front-to-back axis more than along another."""
+    return int(np.argmax(np.abs(view.normal))) == 1
 
 
 def looks_inverted(values: NDArray[np.float64], *, frontal: bool) -> bool:
@@ -163,14 +127,11 @@ def looks_inverted(values: NDArray[np.float64], *, frontal: bool) -> bool:
     return frontal and min(left, right) > middle + 0.15
 
 
-def _pixel_mm(radiograph: Radiograph, view: View, fix: Fix, notes: dict[str, Any]) -> tuple[float, float]:
-    """(row, column) size of the film's pixels on the detector, after turning."""
-    rows, columns = radiograph.pixels.shape
-    sideways = fix.turn_deg in (90, 270)
-    shape = (columns, rows) if sideways else (rows, columns)
+def _pixel_mm(radiograph: Radiograph, view: View, notes: dict[str, Any]) -> tuple[float, float]:
+    """(row, column) size of the film's pixels on the detector."""
+    shape, size = radiograph.pixels.shape, radiograph.pixel_mm
     whole = np.multiply(view.shape, view.pixel_mm)
-    if radiograph.pixel_mm is not None:
-        size = radiograph.pixel_mm[::-1] if sideways else radiograph.pixel_mm
+    if size is not None:
         extent = np.multiply(shape, size)
         if max(*(extent / whole), *(whole / extent)) > _MOST_RATIO:
             notes["extent"] = (
@@ -178,7 +139,7 @@ def _pixel_mm(radiograph: Radiograph, view: View, fix: Fix, notes: dict[str, Any
                 f" {whole[1]:.0f} x {whole[0]:.0f} mm (columns x rows): they are laid middle on middle; check"
                 " that the geometry belongs to this film"
             )
-        return float(size[0]), float(size[1])
+        return size
     ratio = np.divide(whole, shape)
     if max(ratio) / min(ratio) <= _MOST_RATIO:
         return float(ratio[0]), float(ratio[1])
@@ -191,45 +152,31 @@ def _pixel_mm(radiograph: Radiograph, view: View, fix: Fix, notes: dict[str, Any
 
 
 def _averaged(
-    radiograph: Radiograph, view: View, fix: Fix, pixel_mm: tuple[float, float]
+    radiograph: Radiograph, view: View, pixel_mm: tuple[float, float]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Sums over the film's pixels in each of the view's, and the covered share: both (rows, columns).
 
     The film is taken by blocks of rows, so that no second copy of a large one is made.
     """
-    film = fix.apply(radiograph.pixels)
+    film = radiograph.pixels
     down = _overlap(film.shape[0], pixel_mm[0], view.shape[0], view.pixel_mm[0])
     across = _overlap(film.shape[1], pixel_mm[1], view.shape[1], view.pixel_mm[1])
-    shown = _shown(radiograph, fix)
-    sums, covered = np.zeros(view.shape), np.zeros(view.shape)
+    box, padding = radiograph.notes.get("shutter"), radiograph.notes.get("padding")
+    strips = np.zeros((2, view.shape[0], film.shape[1]))  # averaged down the columns only
     for start in range(0, film.shape[0], _BLOCK):
         run = slice(start, start + _BLOCK)
         block = film[run].astype(np.float64)
-        there = np.ones(block.shape) if shown is None else shown(run, block)
-        sums += down[:, run] @ (across @ (block * there).T).T
-        covered += down[:, run] @ (across @ there.T).T
-    return sums, covered
-
-
-def _shown(radiograph: Radiograph, fix: Fix) -> Any:
-    """A function of a run of rows and their values: 1 where the film shows something, 0 where not."""
-    edges, padding = radiograph.notes.get("shutter"), radiograph.notes.get("padding")
-    if edges is None and padding is None:
-        return None
-    rows, columns = np.ones((2, max(radiograph.pixels.shape)), bool)
-    rows, columns = rows[: radiograph.pixels.shape[0]], columns[: radiograph.pixels.shape[1]]
-    if edges is not None:
-        top, bottom, left, right = edges
-        rows[:top], rows[bottom:], columns[:left], columns[right:] = False, False, False, False
-    inside = fix.apply(np.broadcast_to(rows[:, None] & columns, radiograph.pixels.shape))
-
-    def shown(run: slice, block: NDArray[np.float64]) -> NDArray[np.float64]:
-        there = inside[run].astype(np.float64)
+        shown = np.ones(block.shape)
         if padding is not None:
-            there[block == np.float32(padding["value"])] = 0.0
-        return there
-
-    return shown
+            shown[film[run] == np.float32(padding["value"])] = 0.0
+        if box is not None:
+            top, bottom, left, right = box
+            shown[: max(top - start, 0)], shown[max(bottom - start, 0) :] = 0.0, 0.0
+            shown[:, :left], shown[:, right:] = 0.0, 0.0
+        strips[0] += down[:, run] @ (block * shown)
+        strips[1] += down[:, run] @ shown
+    sums, covered = ((across @ strip.T).T for strip in strips)
+    return sums, covered
 
 
 def _overlap(n: int, size: float, cells: int, cell: float) -> sparse.csr_array:
@@ -255,20 +202,18 @@ def _line_integrals(
     view: View,
     energy_kev: float,
     notes: dict[str, Any],
-    *,
-    inverted: bool,
 ) -> NDArray[np.float64]:
     """-ln(I / I0) of averaged pixel values (rows, columns)."""
-    if radiograph.scale == "line integral" and not inverted:
+    if radiograph.scale == "line integral":
         return values
     if radiograph.scale == "linear":
-        top = float(radiograph.notes.get("inverted", {}).get("top", np.nanmax(values)))
-        exposure = top - values
+        turned = radiograph.notes.get("inverted")
+        exposure = np.nanmax(values) - values if turned is None else turned["top"] - values
         air = float(np.nanpercentile(exposure, 100 - _AIR_PERCENT))
         exposure = np.maximum(exposure, air * 1e-5)
         notes |= {"air": air, "assumed": "the lightest half percent of the film was taken to be air"}
         return np.asarray(np.maximum(-np.log(exposure / air), 0.0))
-    frontal = view.name in FRONTAL
+    frontal = is_frontal(view)
     if looks_inverted(values, frontal=frontal):
         notes["looks_inverted"] = (
             "air looks brighter than the body: if bone is dark in this film, ask for its inversion"
