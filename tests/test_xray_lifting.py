@@ -14,7 +14,7 @@ from trifocal.xray.geometry import c_arm, frontal_and_lateral
 from trifocal.xray.grid import Grid
 from trifocal.xray.learned import Calibration, Learned, around
 from trifocal.xray.models.lift import Lift
-from trifocal.xray.models.lifting import LiftingConfig, LiftingNet
+from trifocal.xray.models.lifting import LiftingConfig, LiftingEnsemble, LiftingNet
 from trifocal.xray.projection import Projector
 
 TINY = LiftingConfig(flat=(16, 16, 16, 16), lifted=4, solid=(16, 16, 16), fine=16, first_steps=2, dropout=0.0)
@@ -28,6 +28,12 @@ def network() -> LiftingNet:
     for parameter in net.parameters():  # the zero start of each residual block would hide what is inside
         torch.nn.init.normal_(parameter, 0, 0.1)
     return net.eval()
+
+
+def alone(network: LiftingNet) -> LiftingEnsemble:
+    ensemble = LiftingEnsemble(network.config)
+    ensemble.members[0] = network
+    return ensemble.eval()
 
 
 def ball_films(grid: Grid, *, scale: float = 1.0) -> tuple[Film, ...]:
@@ -91,7 +97,7 @@ def test_every_weight_of_the_network_is_used(network: LiftingNet) -> None:
 
 
 def test_the_answer_does_not_depend_on_the_unit_of_length(network: LiftingNet) -> None:
-    learned = Learned([network], voxels=16)
+    learned = Learned(alone(network), voxels=16)
     small, large = Grid.cube(200, 16), Grid.cube(400, 16)
     films = ball_films(small), ball_films(large, scale=2.0)
     one, _ = learned.reconstruct(films[0], small, PER_MM, 0)
@@ -112,7 +118,7 @@ def test_a_grid_shorter_than_the_cube_lies_voxel_on_voxel_in_it() -> None:
 def test_a_film_alone_is_answered_too(network: LiftingNet) -> None:
     grid = Grid.cube(200, 16)
     films = ball_films(grid)
-    learned = Learned([network], voxels=16)
+    learned = Learned(alone(network), voxels=16)
     both, one, other = (
         learned.reconstruct(chosen, grid, PER_MM, 0)[0] for chosen in (films, films[:1], films[1:])
     )

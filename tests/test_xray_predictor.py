@@ -15,8 +15,8 @@ from trifocal.xray.attenuation import mu_water
 from trifocal.xray.film import Film
 from trifocal.xray.geometry import frontal_and_lateral
 from trifocal.xray.grid import Grid
-from trifocal.xray.learned import Learned, config_record
-from trifocal.xray.models.lifting import LiftingConfig, LiftingNet
+from trifocal.xray.models.lifting import LiftingConfig, LiftingEnsemble
+from trifocal.xray.models.saved import lifting_record
 from trifocal.xray.predictor import XrayInput, XrayPredictor
 from trifocal.xray.projection import Projector
 
@@ -39,15 +39,14 @@ def films(grid: Grid = GRID, **geometry: object) -> tuple[Film, ...]:
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory):
     torch.manual_seed(0)
-    net = LiftingNet(
+    net = LiftingEnsemble(
         LiftingConfig((16, 16, 16, 16), lifted=4, solid=(16, 16, 16), fine=16, first_steps=2, dropout=0.2)
     )
     for parameter in net.parameters():
         torch.nn.init.normal_(parameter, 0, 0.05)
-    learned = Learned([net], voxels=16)
     path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
-    config = config_record(net.config, 16, learned)
-    checkpoint.save(path, learned.weights(), engine="xray", config=config, card={})
+    config = lifting_record(net.config, 1, 16)
+    checkpoint.save(path, net.state_dict(), engine="xray", config=config, card={})
     return path
 
 
@@ -150,5 +149,5 @@ def test_cancel_ends_the_prediction(weights) -> None:
 def test_weights_of_another_kind_are_refused(tmp_path) -> None:
     path = tmp_path / "other.safetensors"
     checkpoint.save(path, {"a": torch.zeros(1)}, engine="xray", config={"kind": "lifting"}, card={})
-    with pytest.raises(CheckpointError, match="must describe a lifting network"):
+    with pytest.raises(CheckpointError, match="must describe one of"):
         XrayPredictor.load(path, device="cpu")

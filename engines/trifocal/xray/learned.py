@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import torch
 from scipy import ndimage
 from torch import nn
+from torch.nn import functional
 
-from trifocal import checkpoint
-from trifocal.checkpoint import Checkpoint, CheckpointError
+from trifocal.checkpoint import CheckpointError
 from trifocal.predictor import silent
 from trifocal.xray.film import covering
 from trifocal.xray.geometry import frontal_and_lateral
 from trifocal.xray.grid import Grid
+from trifocal.xray.models.cascade import Cascade, averaged
 from trifocal.xray.models.lift import Lift
-from trifocal.xray.models.lifting import LiftingConfig, LiftingNet
+from trifocal.xray.models.lifting import LiftingEnsemble
+from trifocal.xray.models.saved import SavedNet
 from trifocal.xray.projection import Projector
 
 if TYPE_CHECKING:
@@ -74,17 +76,17 @@ class Calibration:
 
 @dataclass(frozen=True, eq=False)
 class Learned:
-    """One network or several that answer together.
+    """A network of any kind, and what makes its answer one in HU with an error.
 
     Attributes:
-        members: In evaluation mode, on one device.
-        calibration: Of their error.
-        voxels: Along the edges of the cube that they were trained on.
+        network: Films and a lift to density; in evaluation mode, on one device.
+        calibration: Of its error.
+        voxels: Along the edges of the cube that it was trained on.
         card: Of the checkpoint.
-        sha256: Of the checkpoint; "" for networks in training.
+        sha256: Of the checkpoint; "" for a network in training.
     """
 
-    members: Sequence[LiftingNet]
+    network: nn.Module
     calibration: Calibration = field(default_factory=Calibration)
     voxels: int = 64
     card: dict[str, Any] = field(default_factory=dict)
@@ -92,18 +94,19 @@ class Learned:
 
     @classmethod
     def load(cls, path_or_name: Path | str, device: torch.device) -> Self:
-        """Read a checkpoint of the compact network.
+        """Read a checkpoint of any kind of network.
 
         Raises:
             CheckpointError: If it is missing, damaged, or of something else.
         """
-        stored = checkpoint.load(path_or_name, "xray")
-        members, calibration, voxels = _build(stored)
-        return cls([m.to(device) for m in members], calibration, voxels, stored.card, stored.sha256)
-
-    def weights(self) -> dict[str, Tensor]:
-        """State dict of all members."""
-        return nn.ModuleList(self.members).state_dict()
+        saved = SavedNet.load(path_or_name, device)
+        try:
+            calibration = Calibration(**saved.config.get("calibration", {}))
+        except TypeError as error:
+            got = saved.config["calibration"]
+            msg = f"a network's calibration must be an offset and a slope, got {got}"
+            raise CheckpointError(msg) from error
+        return cls(saved.network, calibration, saved.voxels, saved.card, saved.sha256)
 
     @torch.no_grad()
     def reconstruct(
@@ -120,7 +123,7 @@ class Learned:
             samples: Further answers with dropout, whose spread is added to the networks' own estimate.
             progress: May raise Cancelled.
         """
-        device = next(self.members[0].parameters()).device
+        device = next(self.network.parameters()).device
         cube = around(grid, self.voxels)
         scale = EDGE_MM / float(cube.extent_mm[0])
         usual = frontal_and_lateral(Grid.cube(EDGE_MM, self.voxels), pixels=2 * self.voxels).views
@@ -133,43 +136,55 @@ class Learned:
             images[0, side] = torch.as_tensor(water, device=device)
         lift = Lift(tuple(views), Grid.cube(EDGE_MM, self.voxels), device)
         density, sigma = self._answer(images, lift, samples, progress)
-        return tuple(_on_grid(part, cube, grid).to(device)[None] for part in (density, sigma))  # type: ignore[return-value]
+        return (
+            _on_grid(density, cube, grid).to(device)[None],
+            _on_grid(sigma, cube, grid).to(device)[None],
+        )
 
     def _answer(self, images: Tensor, lift: Lift, samples: int, progress: Progress) -> tuple[Tensor, Tensor]:
-        answers = []
-        for i, member in enumerate(self.members):
-            progress(0.1 + 0.2 * i / len(self.members), "reconstructing")
-            answers.append(member.with_error(images, lift))
-        density = torch.stack([d[0, 0].float() for d, _ in answers]).mean(0).clamp(0, 4)
-        sigma = torch.stack([self.calibration.sigma(e[0, 0].float()) for _, e in answers]).mean(0)
+        """Density and standard deviation (X, Y, Z) in the cube."""
+        progress(0.1, "reconstructing")
+        density = self.network(images, lift)[0, 0].float().clamp(0, 4)
+        progress(0.3, "estimating the error")
+        log_error = error_of(self.network, images, lift)
+        sigma = torch.full_like(density, torch.nan)
+        if log_error is not None:
+            sigma = self.calibration.sigma(log_error)[0, 0]
+        if samples:
+            spread = self._spread(images, lift, samples, progress)
+            sigma = spread if log_error is None else torch.sqrt(sigma**2 + spread**2)
         return density, sigma
 
+    def _spread(self, images: Tensor, lift: Lift, samples: int, progress: Progress) -> Tensor:
+        """Standard deviation (X, Y, Z) of answers with dropout, always the same ones."""
+        drops = [m for m in self.network.modules() if isinstance(m, nn.Dropout3d)]
+        answers = []
+        with torch.random.fork_rng(devices=[images.device] if images.is_cuda else []):
+            torch.manual_seed(0)
+            try:
+                for drop in drops:
+                    drop.train()
+                for i in range(samples):
+                    progress(0.3 + 0.3 * i / samples, f"sample {i + 1} of {samples}")
+                    answers.append(self.network(images, lift)[0, 0].float().clamp(0, 4))
+            finally:
+                self.network.eval()
+        return torch.stack(answers).std(0, correction=0)
 
-def config_record(config: LiftingConfig, voxels: int, learned: Learned) -> dict[str, Any]:
-    """What a checkpoint has to say so that `Learned.load` can build the networks again."""
-    return {
-        "kind": "lifting",
-        "network": asdict(config),
-        "members": len(learned.members),
-        "voxels": voxels,
-        "calibration": asdict(learned.calibration),
-    }
 
+def error_of(network: nn.Module, films: Tensor, lift: Lift) -> Tensor | None:
+    """Logarithm of the absolute error that a network expects of itself, (B, 1, X, Y, Z) on the lift's grid.
 
-def _build(stored: Checkpoint) -> tuple[list[LiftingNet], Calibration, int]:
-    try:
-        size = dict(stored.config["network"])
-        for name in ("flat", "solid"):
-            size[name] = tuple(size[name])
-        config = LiftingConfig(**size)
-        members = nn.ModuleList(LiftingNet(config) for _ in range(int(stored.config["members"])))
-        calibration = Calibration(**stored.config["calibration"])
-        voxels = int(stored.config["voxels"])
-    except (KeyError, TypeError, ValueError) as error:
-        msg = f"the config of {stored.name} must describe a lifting network, got {stored.config} ({error!r})"
-        raise CheckpointError(msg) from error
-    checkpoint.load_into(members, stored)
-    return [m for m in members.eval() if isinstance(m, LiftingNet)], calibration, voxels
+    Of a cascade, that of its base, interpolated. None for a network that expects none.
+    """
+    base, stages = network, 0
+    if isinstance(network, Cascade):
+        base, stages = network.base, len(network.stages)
+    if not isinstance(base, LiftingEnsemble):
+        return None
+    coarse = lift.coarser(2**stages)
+    log_error = base.with_error(averaged(films, coarse), coarse)[1].float()
+    return functional.interpolate(log_error, lift.grid.shape, mode="trilinear")
 
 
 def around(grid: Grid, voxels: int) -> Grid:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import shlex
 import sys
-from dataclasses import asdict, dataclass, field
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass, field, replace
+from multiprocessing import get_context
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -15,12 +17,18 @@ from trifocal.predictor import pick_device, silent
 from trifocal.provenance import git_commit
 from trifocal.training import Fitted, Plan, best_weights, fit
 from trifocal.xray.data import Crops, Scene, imperfect
-from trifocal.xray.learned import Calibration, Learned, config_record
-from trifocal.xray.models.lifting import LiftingConfig, LiftingNet
+from trifocal.xray.judging import encoder_stats
+from trifocal.xray.kept_crops import KeptCrops
+from trifocal.xray.learned import Calibration, error_of
+from trifocal.xray.models.cascade import Cascade
+from trifocal.xray.models.lifting import LiftingConfig, LiftingEnsemble, LiftingNet
+from trifocal.xray.models.refiner import RefinerConfig
+from trifocal.xray.models.saved import cascade_record, lifting_record
 from trifocal.xray.sirt import sirt
+from trifocal.xray.tasks import CascadeTask
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from torch import Tensor, nn
@@ -28,30 +36,38 @@ if TYPE_CHECKING:
     from trifocal.image import Image
     from trifocal.predictor import Progress
 
-BODY = 0.5
-"""Density above which a voxel counts as body where no mask is at hand: -500 HU."""
-
 
 @dataclass(frozen=True)
 class LiftingRecipe:
-    """How the bundled network is trained.
+    """How the bundled network is trained: members at half the resolution, then one stage at the full one.
 
     Attributes:
-        plan: Of the run.
-        network: Its sizes.
-        voxels: Along the edges of the cube.
-        crops_per_volume: In an epoch.
+        plan: Of each member; its budget is that of all, of which `fine_share` goes to the stage after them.
+            Member i has the seed plan.seed + i.
+        network: Size of each member.
+        refiner: Size of the stage.
+        members: How many networks answer together. On a CPU they are trained side by side, a process each.
+        voxels: Along the edges of the cube at full resolution.
+        variants: Crops that are kept of each volume for the members.
         validation_volumes: The last ones of the list; two crops of each are validated on.
         square: Weight of the squared error beside the absolute one.
+        consistent: Share of the loss that is taken after two steps towards the films: those cannot see what
+            is taken out there, so the network need not learn what physics gives for nothing.
+        fine_share: Of the budget.
+        fine_batch: Samples in a step of the stage.
     """
 
     plan: Plan
     network: LiftingConfig = field(default_factory=LiftingConfig)
+    refiner: RefinerConfig = field(default_factory=RefinerConfig)
+    members: int = 2
     voxels: int = 64
-    crops_per_volume: int = 2
+    variants: int = 12
     validation_volumes: int = 16
     square: float = 2.0
-    consistent: float = 0.0
+    consistent: float = 0.8
+    fine_share: float = 0.3
+    fine_batch: int = 2
 
 
 def train_lifting(
@@ -59,17 +75,16 @@ def train_lifting(
     out: Path,
     recipe: LiftingRecipe,
     *,
-    start: Mapping[str, Tensor] | None = None,
     device: str = "auto",
     progress: Progress = silent,
-) -> tuple[Fitted, Checkpoint]:
+) -> tuple[list[Fitted], Checkpoint]:
     """Train on crops of CTs or phantoms, fit the error's scale on held-out ones, write the checkpoint.
 
     Args:
         volumes: Files of CTs in HU; the last ones are held out.
-        out: Folder of the run; `xray.safetensors` and `xray.json` are written there.
+        out: Folder of the runs (member-0, ..., fine): start again to go on. `xray.safetensors` and
+            `xray.json` are written there.
         recipe: How.
-        start: Weights to begin with, e.g. of a run with fewer voxels.
         device: "auto", "cpu" or "cuda".
         progress: May raise `Cancelled`.
 
@@ -81,46 +96,101 @@ def train_lifting(
     if len(volumes) < held + 1:
         msg = f"training needs more than the {held} volumes that validate, got {len(volumes)}"
         raise ValueError(msg)
-    readers = [_reader(path) for path in volumes]
     where = pick_device(device)
-    train = Crops(
-        readers[:-held], voxels=recipe.voxels, seed=recipe.plan.seed, per_volume=recipe.crops_per_volume
-    )
-    judged = held_out(readers[-held:], recipe.voxels)
-    torch.manual_seed(recipe.plan.seed)
-    network = LiftingNet(recipe.network)
-    if start is not None:
-        network.load_state_dict(start)
-    done = fit(
-        network,
-        train,
-        _loss(recipe),
-        recipe.plan,
-        out,
-        validate=lambda model: judge(model, judged, recipe.voxels),
-        device=device,
-        progress=progress,
-    )
-    network.load_state_dict(best_weights(out))
+    fits = _train_members(volumes, out, recipe, where.type, progress)
+    ensemble = LiftingEnsemble(recipe.network, recipe.members)
+    for i, member in enumerate(ensemble.members):
+        member.load_state_dict(best_weights(out / f"member-{i}"))
+    network = Cascade(ensemble, recipe.refiner, stages=1)
+    judged = held_out([_reader(path) for path in volumes[-held:]], recipe.voxels)
+    fits.append(_train_fine(network, volumes[:-held], judged, out / "fine", recipe, where.type, progress))
     network.eval().to(where)
     calibration = Calibration.fit(*_errors(network, judged, recipe.voxels))
     figures = judge(network, judged, recipe.voxels)
-    learned = Learned([network], calibration)
-    card = _card(volumes, recipe, done, figures)
-    stored = save(
-        out / "xray.safetensors",
-        learned.weights(),
-        engine="xray",
-        config=config_record(recipe.network, recipe.voxels, learned),
-        card=card,
-    )
-    return done, stored
+    members = lifting_record(recipe.network, recipe.members, recipe.voxels // 2)
+    config = cascade_record(members, recipe.refiner, 1) | {"calibration": asdict(calibration)}
+    card = _card(volumes, recipe, fits, figures)
+    stored = save(out / "xray.safetensors", network.state_dict(), engine="xray", config=config, card=card)
+    return fits, stored
 
 
 def held_out(readers: Sequence[Callable[[], Image]], voxels: int) -> list[dict[str, Tensor]]:
     """Two crops of each volume, always the same."""
     crops = Crops(readers, voxels=voxels, seed=987654321, per_volume=2)
     return [crops[i] for i in range(len(crops))]
+
+
+def _train_members(
+    volumes: Sequence[Path], out: Path, recipe: LiftingRecipe, device: str, progress: Progress
+) -> list[Fitted]:
+    jobs = [(volumes, out / f"member-{i}", recipe, i, device) for i in range(recipe.members)]
+    if device == "cpu" and recipe.members > 1:
+        with ProcessPoolExecutor(recipe.members, mp_context=get_context("spawn")) as pool:
+            rest = [pool.submit(_train_member, *job) for job in jobs[1:]]
+            return [_train_member(*jobs[0], progress=progress), *(one.result() for one in rest)]
+    return [_train_member(*job, progress=progress) for job in jobs]
+
+
+def _train_member(
+    volumes: Sequence[Path],
+    out: Path,
+    recipe: LiftingRecipe,
+    index: int,
+    device: str,
+    progress: Progress = silent,
+) -> Fitted:
+    """One member, in its own process or in this one."""
+    side_by_side = recipe.members if device == "cpu" else 1
+    if side_by_side > 1:
+        torch.set_num_threads(max(1, torch.get_num_threads() // side_by_side))
+    budget = recipe.plan.budget_minutes
+    if budget is not None:
+        budget *= (1 - recipe.fine_share) * side_by_side / recipe.members
+    plan = replace(recipe.plan, seed=recipe.plan.seed + index, budget_minutes=budget)
+    readers = [_reader(path) for path in volumes]
+    held, voxels = recipe.validation_volumes, recipe.voxels // 2
+    train = KeptCrops(readers[:-held], voxels=voxels, seed=plan.seed, variants=recipe.variants)
+    judged = held_out(readers[-held:], voxels)
+    torch.manual_seed(plan.seed)
+    network = LiftingNet(recipe.network)
+
+    def check(model: nn.Module) -> dict[str, float]:
+        return judge(model, judged, voxels) | encoder_stats(model, judged[:4], voxels)
+
+    loss = _member_loss(recipe)
+    return fit(network, train, loss, plan, out, validate=check, device=device, progress=progress)
+
+
+def _train_fine(
+    network: Cascade,
+    volumes: Sequence[Path],
+    judged: list[dict[str, Tensor]],
+    out: Path,
+    recipe: LiftingRecipe,
+    device: str,
+    progress: Progress,
+) -> Fitted:
+    """The stage at full resolution; the members stay as they are."""
+    budget = recipe.plan.budget_minutes
+    plan = replace(
+        recipe.plan,
+        batch_size=recipe.fine_batch,
+        budget_minutes=None if budget is None else budget * recipe.fine_share,
+    )
+    train = Crops([_reader(path) for path in volumes], voxels=recipe.voxels, seed=plan.seed)
+    task = CascadeTask(network)
+    done = fit(
+        task,
+        train,
+        _fine_loss(recipe),
+        plan,
+        out,
+        validate=lambda model: judge(model.net, judged[::2], recipe.voxels),  # type: ignore[arg-type]
+        device=device,
+        progress=progress,
+    )
+    task.load_state_dict(best_weights(out))
+    return done
 
 
 @torch.no_grad()
@@ -131,7 +201,6 @@ def judge(model: nn.Module, crops: Sequence[dict[str, Tensor]], voxels: int) -> 
         `score` (mean absolute error refined, plus the root mean square one, HU) and by kind MAE and PSNR at
         [-1000, 1000] HU over the field of view.
     """
-    assert isinstance(model, LiftingNet)
     device = next(model.parameters()).device
     scene = Scene.usual(voxels, device)
     sums: dict[str, float] = {}
@@ -155,27 +224,46 @@ def judge(model: nn.Module, crops: Sequence[dict[str, Tensor]], voxels: int) -> 
     return {"score": means["refined_mae_hu"] + rms, **means}
 
 
-def _loss(recipe: LiftingRecipe) -> Callable[[nn.Module, Any], dict[str, Tensor]]:
+def _member_loss(recipe: LiftingRecipe) -> Callable[[nn.Module, Any], dict[str, Tensor]]:
     def loss(model: nn.Module, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        truth, inside = batch["density"], batch["inside"][:, None].float()
-        scene = Scene.random(recipe.voxels, truth.device)
+        truth, inside = batch["density"].float(), batch["inside"][:, None].float()
+        scene = Scene.random(recipe.voxels // 2, truth.device)
         with torch.no_grad():
             films = imperfect(scene.films(truth))
         density, log_error = model(films, scene.lift, with_error=True)
-        off = (density.float() - truth[:, None]) * inside
-        per = 1 / inside.sum()
+        terms = _misses(density.float(), truth, inside, films, scene, recipe)
         log_error = log_error.float().clamp(-7, 2)
-        doubt = (off.detach().abs() * torch.exp(-log_error) + log_error) * inside
-        absolute, squared = off.abs().sum() * per, off.square().sum() * per
-        total = absolute + recipe.square * squared + 0.02 * doubt.sum() * per
-        if recipe.consistent:
-            fitted = nearest_consistent(scene, density[:, 0].float(), films, 2)
-            off = (fitted - truth)[:, None] * inside
-            after = off.abs().sum() * per + recipe.square * off.square().sum() * per
-            total = (1 - recipe.consistent) * total + recipe.consistent * after
-        return {"loss": total, "mae_hu": 1000 * absolute.detach(), "squared": squared.detach()}
+        # Laplace's likelihood of the answer as it will be used; the answer does not learn from it
+        doubt = (terms.pop("off").abs() * torch.exp(-log_error) + log_error) * inside
+        return {**terms, "loss": terms["loss"] + 0.02 * doubt.sum() / inside.sum()}
 
     return loss
+
+
+def _fine_loss(recipe: LiftingRecipe) -> Callable[[nn.Module, Any], dict[str, Tensor]]:
+    def loss(task: nn.Module, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        truth, inside = batch["density"].float(), batch["inside"][:, None].float()
+        scene = Scene.random(recipe.voxels, truth.device)
+        with torch.no_grad():
+            films = imperfect(scene.films(truth))
+        density = task(films, scene.lift, 1, None)
+        terms = _misses(density.float(), truth, inside, films, scene, recipe)
+        del terms["off"]
+        return terms
+
+    return loss
+
+
+def _misses(
+    density: Tensor, truth: Tensor, inside: Tensor, films: Tensor, scene: Scene, recipe: LiftingRecipe
+) -> dict[str, Tensor]:
+    """Absolute and squared error of a density, as it is and after two steps towards the films."""
+    fitted = nearest_consistent(scene, density[:, 0], films, 2)[:, None]
+    total, count = density.new_zeros(()), inside.sum()
+    for volume, share in ((density, 1 - recipe.consistent), (fitted, recipe.consistent)):
+        off = (volume - truth[:, None]) * inside
+        total = total + share * (off.abs().sum() + recipe.square * off.square().sum()) / count
+    return {"loss": total, "mae_hu": 1000 * off.detach().abs().sum() / count, "off": off.detach()}
 
 
 def nearest_consistent(scene: Scene, density: Tensor, films: Tensor, steps: int) -> Tensor:
@@ -194,7 +282,7 @@ def nearest_consistent(scene: Scene, density: Tensor, films: Tensor, steps: int)
 
 
 @torch.no_grad()
-def _errors(model: LiftingNet, crops: Sequence[dict[str, Tensor]], voxels: int) -> tuple[Tensor, Tensor]:
+def _errors(model: nn.Module, crops: Sequence[dict[str, Tensor]], voxels: int) -> tuple[Tensor, Tensor]:
     """Logarithm of the predicted error, and the absolute error after refinement, of voxels of the body."""
     device = next(model.parameters()).device
     scene = Scene.usual(voxels, device)
@@ -202,10 +290,11 @@ def _errors(model: LiftingNet, crops: Sequence[dict[str, Tensor]], voxels: int) 
     for crop in crops:
         truth, inside = crop["density"][None].to(device), crop["inside"][None].to(device)
         films = scene.films(truth)
-        density, log_error = model.with_error(films, scene.lift)
+        log_error = error_of(model, films, scene.lift)
+        assert log_error is not None
         both = [100 * films[:, i] for i in range(2)]
-        refined = sirt(scene.projectors, both, density[:, 0].float().clamp(0, 4), 10)
-        said.append(log_error[:, 0][inside].float().cpu()[::7])
+        refined = sirt(scene.projectors, both, model(films, scene.lift)[:, 0].float().clamp(0, 4), 10)
+        said.append(log_error[:, 0][inside].cpu()[::7])
         true.append((refined - truth)[inside].abs().cpu()[::7])
     return torch.cat(said), torch.cat(true)
 
@@ -215,7 +304,7 @@ def _reader(path: Path) -> Callable[[], Image]:
 
 
 def _card(
-    volumes: Sequence[Path], recipe: LiftingRecipe, done: Fitted, figures: dict[str, float]
+    volumes: Sequence[Path], recipe: LiftingRecipe, fits: Sequence[Fitted], figures: dict[str, float]
 ) -> dict[str, Any]:
     return {
         "notice": RESEARCH_USE_ONLY,
@@ -229,7 +318,7 @@ def _card(
         "version": __version__,
         "commit": git_commit(),
         "recipe": asdict(recipe),
-        "run": {"epochs": round(done.epochs, 2), "steps": done.steps, "seconds": round(done.seconds)},
+        "runs": [{"epochs": round(f.epochs, 2), "steps": f.steps, "seconds": round(f.seconds)} for f in fits],
         "validation": {name: round(value, 3) for name, value in figures.items()},
         "limits": "Learned from phantoms alone. Two films leave most of a volume open: what is drawn there is"
         " a likely anatomy, not this patient's. Not for diagnosis, dose or planning.",

@@ -118,6 +118,34 @@ class LiftingNet(nn.Module):
         return torch.cat([*seen, start[:, None].to(films.dtype)], dim=1)
 
 
+class LiftingEnsemble(nn.Module):
+    """Networks of one size, trained from different starts, that answer together.
+
+    Attributes:
+        config: Of each.
+        members: One or more.
+    """
+
+    def __init__(self, config: LiftingConfig | None = None, members: int = 1) -> None:
+        super().__init__()
+        self.config = config or LiftingConfig()
+        self.members = nn.ModuleList(LiftingNet(self.config) for _ in range(members))
+
+    def forward(self, films: Tensor, lift: Lift, previous: Tensor | None = None) -> Tensor:
+        """Mean of the members' densities; see `LiftingNet`."""
+        return self.with_error(films, lift)[0]
+
+    def with_error(self, films: Tensor, lift: Lift) -> tuple[Tensor, Tensor]:
+        """Mean density, and the logarithm of its expected absolute error, both (B, 1, X, Y, Z).
+
+        The members' own errors and the members' disagreement add up as squares.
+        """
+        answers = [member(films, lift, with_error=True) for member in self.members]
+        density = torch.stack([d.float() for d, _ in answers])
+        own = torch.stack([torch.exp(2 * e.float()) for _, e in answers]).mean(0)
+        return density.mean(0), 0.5 * torch.log(own + density.var(0, correction=0) + 1e-8)
+
+
 FINE_LIFTED = 8
 """Channels of a view's maps that are lifted at the volume's own resolution."""
 
