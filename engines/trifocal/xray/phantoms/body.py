@@ -60,7 +60,7 @@ def _muscle_hu(canvas: Canvas, trunk: Trunk, rng: np.random.Generator) -> Floats
     region = canvas.whole
     mean = MUSCLE_HU + float(rng.normal(0, 4)) + {"native": 0, "arterial": 4, "portal": 10}[trunk.contrast]
     septa = canvas.texture(region, rng, 8.0 * trunk.scale)
-    share = np.clip(0.05 + 0.0025 * (trunk.age - 20) + 0.005 * (trunk.bmi - 20), 0.02, 0.4)
+    share = np.clip(0.12 + 0.0025 * (trunk.age - 20) + 0.005 * (trunk.bmi - 20), 0.02, 0.4)
     edge = float(np.quantile(septa[::5, ::5, ::5], 1 - share))
     fat = np.clip((septa - edge) * 2.0, 0, 0.85)
     hu: Floats = np.float32(mean) + fat * np.float32(FAT_HU - mean) + 4 * np.roll(septa, 7, 2)
@@ -96,7 +96,7 @@ def arm(trunk: Trunk, side: int) -> Doubles:
 
 def _limbs(canvas: Canvas, trunk: Trunk) -> list[tuple[Floats, Region]]:
     """Distances to the muscles of the shoulders and arms."""
-    s = trunk.scale * (1 + 0.012 * (trunk.bmi - 25)) * (0.88 if trunk.female else 1.02)
+    s = trunk.scale * (1 + 0.012 * (trunk.bmi - 25)) * (0.78 if trunk.female else 0.92)
     out = []
     for side in (1, -1):
         head, axis = shoulder(trunk, side), arm(trunk, side)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
 # chamber: centre from the middle of the heart (x, y, z), radii, how far its wall is (mm), contrast
 CHAMBERS = {
-    "left ventricle": ((-36, -6, -8), (58, 37, 38), 10.0),
-    "right ventricle": ((0, 22, -10), (54, 29, 40), 4.0),
-    "right atrium": ((42, -2, 6), (28, 34, 42), 2.5),
-    "left atrium": ((4, -38, 22), (40, 25, 30), 2.5),
+    "left ventricle": ((-36, -12, -6), (56, 38, 36), 10.0),
+    "right ventricle": ((0, 24, -8), (50, 30, 37), 4.0),
+    "right atrium": ((38, -4, 6), (26, 34, 40), 2.5),
+    "left atrium": ((4, -46, 20), (40, 28, 32), 2.5),
 }
 BLOOD_HU = {  # pulmonary side and right heart, aorta and left heart, upper vena cava
     "native": (42.0, 42.0, 42.0),
@@ -53,7 +53,8 @@ class Heart:
 
     Attributes:
         center_mm: (3,).
-        size: Against a usual heart of the same person.
+        size: Against a usual heart.
+        deep: How far its chambers lie apart from front to back, as the chest allows.
         axes: (3, 3) columns: the ventricles' long axis (from the apex to the base), forward, up.
         right_hu: Blood of the right side.
         left_hu: Blood of the left side.
@@ -64,6 +65,7 @@ class Heart:
 
     center_mm: Doubles
     size: float
+    deep: float
     axes: Doubles
     right_hu: float
     left_hu: float
@@ -74,6 +76,10 @@ class Heart:
     def distance(self, region: Region) -> Floats:
         """Signed distance to the pericardium and the great vessels with the fat around them."""
         out = self.envelope(region) - np.float32(self.fat_mm)
+        # under its widest section no lung comes between heart and diaphragm: fat does
+        low = np.float32(self.center_mm[2] - 14 * self.size)
+        under = replace(region, z=np.maximum(region.z, low))
+        out = np.minimum(out, self.envelope(under) - np.float32(self.fat_mm - 2))
         for vessel in self.vessels.values():
             around = tube(region, vessel.points_mm, vessel.radii_mm + 2.5)
             np.minimum(out, around, out=out)
@@ -82,7 +88,7 @@ class Heart:
     def envelope(self, region: Region) -> Floats:
         """Signed distance to the muscle's outer face: the chambers, smoothly joined."""
         parts = [self.chamber(region, name) for name in CHAMBERS]
-        soft = np.float32(9 * self.size)
+        soft = np.float32(6 * self.size)
         total = np.exp(-np.clip(np.stack(parts) / soft, -30, 30)).sum(0)
         out: Floats = (-soft * np.log(total)).astype(np.float32)
         return out
@@ -90,7 +96,7 @@ class Heart:
     def chamber(self, region: Region, name: str, shrunk_mm: float = 0.0) -> Floats:
         """Signed distance to one chamber's outer face, or to a face `shrunk_mm` inside it."""
         offset, radii, _ = CHAMBERS[name]
-        center = self.center_mm + self.size * np.asarray(offset, float)
+        center = self.center_mm + self.size * np.multiply(offset, (1.0, self.deep, 1.0))
         turn = self.axes if "ventricle" in name else None
         return ellipsoid(region, center, self.size * np.asarray(radii, float) - shrunk_mm, turn)
 
@@ -102,9 +108,11 @@ def random_heart(trunk: Trunk, rng: np.random.Generator) -> Heart:
     size *= float(np.exp(rng.normal(0, 0.06))) * (1.2 if rng.random() < 0.08 else 1.0)
     front = float(trunk.inner.radius(np.pi / 2, 20 * s))
     drop = 8 * (trunk.inspiration - 0.75)
-    y = front - (58 + rng.normal(0, 3)) * size
+    room = front - float(trunk.spine_y(40 * s)) - 18 * s  # from the sternum to the spine
+    deep = float(np.clip(room / (140 * size), 0.75, 1.3))
+    y = front - ((35 + rng.normal(0, 3)) + 27 * deep) * size
     dome = 0.35 * trunk.left_dome_mm + 0.65 * float(trunk.diaphragm(-30 * s, y))
-    height = dome + (41 - drop + rng.normal(0, 3)) * size
+    height = dome + (35 - drop + rng.normal(0, 3)) * size
     center = np.array([(-20 + rng.normal(0, 5)) * s + trunk.aside_mm, y, height])
     steep = np.deg2rad(24 + 22 * trunk.inspiration + rng.normal(0, 7))  # of the long axis, towards the feet
     turn = np.deg2rad(38 + rng.normal(0, 7))  # towards the front
@@ -118,7 +126,7 @@ def random_heart(trunk: Trunk, rng: np.random.Generator) -> Heart:
         cava = float(rng.uniform(600, 1500)) if rng.random() < 0.15 else cava
     muscle = {"native": 44.0, "arterial": 85.0, "portal": 105.0}[trunk.contrast] + float(rng.normal(0, 4))
     vessels = _vessels(trunk, center, size, (right, left, cava), rng)
-    return Heart(center, size, axes, right, left, muscle, vessels, (2 + 4 * trunk.visceral) * s)
+    return Heart(center, size, deep, axes, right, left, muscle, vessels, (2 + 4 * trunk.visceral) * s)
 
 
 def _vessels(

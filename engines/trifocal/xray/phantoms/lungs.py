@@ -128,8 +128,8 @@ def branches(trunk: Trunk, side: int, rng: np.random.Generator) -> Doubles:
     start = hilum(trunk, side)
     rows: list[Doubles] = []
     width = float(trunk.inner.radius(0.0, 20 * s))
-    for lobe in range(18):
-        u = (lobe + rng.uniform(0.2, 0.8)) / 18
+    for lobe in range(24):
+        u = (lobe + rng.uniform(0.2, 0.8)) / 24
         up = 1 - 2 * u  # from the apex to the base
         turn = 2.4 * lobe + rng.normal(0, 0.3)
         reach = np.sqrt(max(1 - up**2, 0.05))
@@ -141,7 +141,7 @@ def branches(trunk: Trunk, side: int, rng: np.random.Generator) -> Doubles:
             ]
         )
         step = (target - start) * 0.42
-        _grow(rows, start, step, rng.uniform(3.0, 4.6) * s, 0, rng)
+        _grow(rows, start, step, rng.uniform(2.9, 4.8) * s, 0, rng)
     return np.array(rows)
 
 

@@ -83,7 +83,7 @@ def _paint_arch(canvas: Canvas, vertebra: Vertebra, s: float, cortex: float, den
     reach = (38 if lumbar else 24 if neck else 33 - 0.9 * max(order - 3, 0)) * s
     droop = (6 if lumbar else 6 if neck else 14 + 14 * np.exp(-(((order - 7) / 3.0) ** 2))) * s
     tip = (32 if lumbar else 34 if neck else 35) * s
-    thick = (3.6 if lumbar else 2.9) * s
+    thick = (3.4 if lumbar else 2.5) * s
     chains = [
         (
             [[x0, back - 19 * s, z0 - 4 * s], [x0, back - tip, z0 - 4 * s - droop]],
@@ -99,7 +99,7 @@ def _paint_arch(canvas: Canvas, vertebra: Vertebra, s: float, cortex: float, den
         chains.append(
             (
                 [[joint[0], joint[1], z0 + high], [joint[0], joint[1] - 2 * s, z0 - 1.25 * high]],
-                [5.0 * s, 5.2 * s],
+                [4.4 * s, 4.6 * s],
                 1.0,
             )
         )

@@ -49,14 +49,14 @@ INNER_MM = (
 )  # fmt: skip
 # z: thickness of ribs and muscles in front, at the sides and behind
 WALL_MM = (
-    (310, 32, 26, 28), (245, 32, 28, 32), (222, 28, 50, 40), (195, 26, 64, 38), (165, 24, 54, 34),
-    (130, 20, 40, 26), (85, 16, 26, 23), (35, 13, 18, 22), (-20, 12, 15, 24), (-70, 12, 14, 30),
+    (310, 32, 26, 28), (245, 32, 28, 32), (222, 28, 50, 40), (195, 24, 58, 34), (165, 21, 46, 30),
+    (130, 17, 31, 24), (85, 14, 22, 22), (35, 13, 18, 22), (-20, 12, 15, 24), (-70, 12, 14, 30),
     (-110, 12, 15, 38), (-165, 13, 19, 50), (-220, 13, 26, 52), (-280, 16, 48, 52), (-340, 28, 78, 50),
     (-400, 50, 112, 66), (-450, 50, 112, 62),
 )  # fmt: skip
 FAT_SHAPE = (  # z: share of the subcutaneous fat in front, at the sides and behind
-    (310, 0.4, 0.4, 0.4), (240, 0.5, 0.6, 0.8), (190, 0.7, 1.0, 0.9), (120, 0.8, 1.1, 0.85),
-    (40, 0.9, 1.1, 0.8), (-60, 1.0, 1.1, 0.8), (-150, 1.3, 1.1, 0.9), (-220, 1.4, 1.3, 1.0),
+    (310, 0.4, 0.4, 0.4), (240, 0.5, 0.6, 0.8), (190, 0.8, 1.4, 0.9), (120, 0.85, 1.45, 0.9),
+    (40, 0.9, 1.2, 0.85), (-60, 1.0, 1.1, 0.8), (-150, 1.3, 1.1, 0.9), (-220, 1.4, 1.3, 1.0),
     (-300, 1.2, 1.4, 1.3),    (-450, 0.9, 1.3, 1.2),
 )  # fmt: skip
 
@@ -164,7 +164,7 @@ def random_trunk(rng: np.random.Generator) -> Trunk:
     age = float(rng.uniform(18, 90))
     scale = height / 1.72
     inspiration = float(np.clip(rng.normal(0.75, 0.22), 0.0, 1.15))
-    fat = 2.0 + max(bmi - 17, 0) * (1.25 if female else 0.85) * float(np.exp(rng.normal(0, 0.22)))
+    fat = 3.0 + max(bmi - 17, 0) * (1.4 if female else 1.05) * float(np.exp(rng.normal(0, 0.22)))
     visceral = float(np.clip((bmi - 16) / 18 * (0.7 if female else 1.0) + rng.normal(0, 0.18), 0.05, 1.2))
     z = _landmarks(rng, scale, inspiration)
     vertebrae = _vertebrae(rng, scale, z, age, female=female)
