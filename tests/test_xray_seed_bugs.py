@@ -14,6 +14,7 @@ from trifocal.xray.data import on_cube
 from trifocal.xray.film import Film
 from trifocal.xray.geometry import frontal_and_lateral
 from trifocal.xray.grid import Grid
+from trifocal.xray.metrics import score
 from trifocal.xray.models.config import COMPACT, build
 from trifocal.xray.models.diffusion import Diffusion, DiffusionConfig
 from trifocal.xray.models.feature_stats import EncoderCollapse, FeatureStats
@@ -207,6 +208,21 @@ def test_lung_and_bone_are_not_saturated():
     told = 1000 * (density[:, 4, 4].numpy() - 1)
     np.testing.assert_allclose(told, hu, atol=1e-3)
     assert len(np.unique(np.clip(hu, -200, 200))) == 5  # of 9: what the window would have left
+
+
+def test_a_wrong_lung_costs_in_the_reported_window():
+    """Bug 9 again: at [-200, 200] HU a lung 250 HU off scores as perfect."""
+    grid = Grid.cube(160, 16)
+    truth = np.full(grid.shape, -1000.0, np.float32)
+    truth[2:-2, 2:-2, 2:-2] = 40.0
+    truth[4:-4, 4:-4, 4:-4] = -850.0
+    wrong = np.where(truth == -850, np.float32(-600), truth)
+    images = grid.image(wrong, "HU"), grid.image(truth, "HU")
+    reported = score(*images)
+    assert reported.window_hu == (-1000, 1000)
+    share = (truth == -850).mean()
+    assert reported.psnr_db == pytest.approx(20 * np.log10(2000 / (250 * share**0.5)), abs=0.01)
+    assert score(*images, window_hu=(-200, 200)).psnr_db == np.inf
 
 
 def test_the_physics_loss_has_the_gradient_of_its_rays():
