@@ -35,9 +35,16 @@ def paint_body(canvas: Canvas, trunk: Trunk, rng: np.random.Generator) -> None:
         np.minimum(part, distance - np.float32(layer), out=part)
         part = muscle[region.slices]
         np.minimum(part, distance, out=part)
+    breasts = _breasts(canvas, trunk, rng) if trunk.female else []
+    for distance, region, _ in breasts:
+        part = skin[region.slices]
+        np.minimum(part, distance, out=part)
     fat_hu = FAT_HU + rng.normal(0, 5)
     canvas.masks["body"] = canvas.paint(everywhere, skin, SKIN_HU)
     canvas.paint(everywhere, skin + np.float32(SKIN_MM), fat_hu)
+    for distance, region, dense in breasts:
+        gland = np.clip(0.35 + canvas.texture(region, rng, 11.0), 0, 1) * np.float32(dense)
+        canvas.paint(region, distance + np.float32(9), 35.0, within=gland)
     canvas.paint(everywhere, muscle, _muscle_hu(canvas, trunk, rng))
     inside = canvas.share(inner)
     canvas.masks["inner"] = inside
@@ -47,6 +54,8 @@ def paint_body(canvas: Canvas, trunk: Trunk, rng: np.random.Generator) -> None:
     canvas.masks["thorax"] = inside * above
     canvas.masks["abdomen"] = inside * (1 - above) * floor
     filling = np.float32(fat_hu) + 6 * canvas.texture(everywhere, rng, 9.0)
+    # between the lungs fat is crossed by small vessels, nodes and strands
+    filling += above * (np.float32(18) + 24 * canvas.texture(everywhere, rng, 7.0))
     _mix(canvas, filling, inside * np.maximum(floor, above))
     _paint_diaphragm(canvas, trunk, dome)
 
@@ -117,4 +126,25 @@ def _limbs(canvas: Canvas, trunk: Trunk) -> list[tuple[Floats, Region]]:
         )
         box = canvas.box(neck.min(0) - 60 * s, neck.max(0) + 60 * s)
         out.append((tube(box, neck, np.array([30, 34]) * s), box))
+    return out
+
+
+def _breasts(canvas: Canvas, trunk: Trunk, rng: np.random.Generator) -> list[tuple[Floats, Region, float]]:
+    """Distances to the breasts, fallen aside as one lies on the back, and how dense they are."""
+    s = trunk.scale
+    size = float(np.clip(0.75 + 0.03 * (trunk.bmi - 22) + rng.normal(0, 0.15), 0.45, 1.7))
+    high = trunk.z["carina"] - (62 + 0.35 * (trunk.age - 40)) * s
+    turn = np.deg2rad(57 - 9 * (size - 0.8) - 0.12 * (trunk.age - 40) + rng.normal(0, 4))
+    dense = float(
+        np.clip(0.8 - 0.008 * (trunk.age - 20) - 0.015 * (trunk.bmi - 24) + rng.normal(0, 0.2), 0, 1)
+    )
+    out = []
+    for side in (1, -1):
+        center = trunk.muscle.point(turn, high) + [0, -6 * size, 0]
+        center[0] *= side
+        radii = np.array([66, 42, 64]) * s * size * np.exp(rng.normal(0, 0.04, 3))
+        lean = side * (turn - np.pi / 2)  # its base lies along the chest wall
+        axes = np.array([[np.cos(lean), -np.sin(lean), 0], [np.sin(lean), np.cos(lean), 0], [0, 0, 1.0]])
+        box = canvas.box(center - radii.max(), center + radii.max())
+        out.append((ellipsoid(box, center, radii, axes), box, dense))
     return out

@@ -39,7 +39,7 @@ def field_of_view(image: Image, rng: np.random.Generator, voxels: int = 64) -> t
     low, high = max(low, float(bounds[0, 2])), min(high, float(bounds[1, 2]))
     center, size = _body(image, low, high)
     side = float(size[0] * rng.uniform(0.84, 1.28))
-    side = float(np.clip(side, 240, 480))
+    side = float(np.clip(side, 240, 460))
     square = rng.random() < 0.75  # most reconstructions are square; others are cropped to the body
     depth = side if square else float(min(side, size[1] * rng.uniform(1.0, 1.3)))
     edges = np.array([side, depth, high - low])
@@ -72,7 +72,8 @@ def _body(image: Image, low: float, high: float) -> tuple[np.ndarray, np.ndarray
     spans = []
     for axis in (0, 1):
         profile = part.mean(axis=(1 - axis, 2))
-        inside = np.nonzero(profile > 0.12 * profile.max())[0]
+        # arms at the sides are less than half as deep as the trunk: they do not count
+        inside = np.nonzero(profile > (0.45 if axis == 0 else 0.12) * profile.max())[0]
         spans.append(image.affine[axis, 3] + step[axis] * inside[[0, -1]])
     center = np.array([np.mean(spans[0]), np.mean(spans[1]), (low + high) / 2])
-    return center, np.array([np.ptp(spans[0]), np.ptp(spans[1]), high - low])
+    return center, np.array([1.08 * np.ptp(spans[0]), np.ptp(spans[1]), high - low])

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 CHAMBERS = {
     "left ventricle": ((-36, -12, -6), (56, 38, 36), 10.0),
     "right ventricle": ((0, 24, -8), (50, 30, 37), 4.0),
-    "right atrium": ((38, -4, 6), (26, 34, 40), 2.5),
+    "right atrium": ((35, -4, 6), (26, 34, 40), 2.5),
     "left atrium": ((4, -46, 20), (40, 28, 32), 2.5),
 }
 BLOOD_HU = {  # pulmonary side and right heart, aorta and left heart, upper vena cava
@@ -228,7 +228,7 @@ def _paint_oesophagus(canvas: Canvas, trunk: Trunk, rng: np.random.Generator) ->
     y = trunk.spine_y(heights) + np.array([20, 22, 25, 28, 34]) * s
     points = np.stack([x, y, heights], axis=1)
     box = canvas.box(points.min(0) - 12, points.max(0) + 12)
-    canvas.paint(box, tube(box, points, rng.uniform(6, 9) * s), 36.0, within="body")
+    canvas.paint(box, tube(box, points, rng.uniform(7, 11) * s), 36.0, within="body")
     if rng.random() < 0.4:
         start = int(rng.integers(0, 4))
         part = points[start : start + 2]

@@ -168,7 +168,7 @@ def random_trunk(rng: np.random.Generator) -> Trunk:
     visceral = float(np.clip((bmi - 16) / 18 * (0.7 if female else 1.0) + rng.normal(0, 0.18), 0.05, 1.2))
     z = _landmarks(rng, scale, inspiration)
     vertebrae = _vertebrae(rng, scale, z, age, female=female)
-    inner, muscle, skin = _shells(rng, scale, bmi, fat, visceral, female=female)
+    inner, muscle, skin = _shells(rng, scale, bmi, fat, visceral, _stoop(vertebrae, scale, z), female=female)
     aside = float(rng.normal(0, 3 if rng.random() < 0.85 else 14)) * scale
     return Trunk(
         female=female,
@@ -232,8 +232,22 @@ def _spine_curve(z: float, kyphosis: float, lordosis: float) -> float:
     return float(-44 - kyphosis * back + 0.6 * lordosis * forward - 10 * np.exp(-(((z + 260) / 60) ** 2)))
 
 
+def _stoop(vertebrae: tuple[Vertebra, ...], scale: float, z: dict[str, float]) -> tuple[Doubles, Doubles]:
+    """Heights (ascending, mm / scale) and how much further back than usual the spine is there, mm."""
+    heights = np.array([(v.center_mm[2] - z["shift"]) / scale for v in vertebrae[::-1]])
+    usual = np.array([_spine_curve(h, 28 * scale, 26 * scale) for h in heights])
+    return heights, usual - np.array([v.center_mm[1] for v in vertebrae[::-1]])
+
+
 def _shells(
-    rng: np.random.Generator, scale: float, bmi: float, fat: float, visceral: float, *, female: bool
+    rng: np.random.Generator,
+    scale: float,
+    bmi: float,
+    fat: float,
+    visceral: float,
+    stoop: tuple[Doubles, Doubles],
+    *,
+    female: bool,
 ) -> tuple[Shell, Shell, Shell]:
     """Inner wall, muscle and skin."""
     low = -460 * scale
@@ -245,7 +259,8 @@ def _shells(
     belly = 30 * (visceral - 0.35) * np.exp(-(((u + 150) / 95) ** 2))
     wide = scale * (wide * build + 0.35 * belly)
     front = scale * (front * build * deep + belly)
-    back = scale * back * build * deep**0.5
+    further = np.interp(u, *stoop) * np.exp(-(((u - 70) / 130) ** 4))  # a bent back takes the ribs along
+    back = scale * back * build * deep**0.5 + 0.8 * further
     table = outline(wide, front, back, float(rng.uniform(2.1, 2.6)), float(rng.uniform(2.3, 3.0)))
     table += ripples(rng, len(z), 2.2 * scale) * (u < 190)
     inner = Shell(np.maximum(table, 15).astype(np.float32), low)
