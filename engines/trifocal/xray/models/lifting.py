@@ -111,7 +111,8 @@ class LiftingNet(nn.Module):
         start = films.new_zeros((len(films), *half.grid.shape), dtype=torch.float32)
         if self.config.first_steps and present:
             with torch.autocast(films.device.type, enabled=False):
-                small = [view.resized((view.shape[0] // 2, view.shape[1] // 2)) for view in views]
+                size = (films.shape[-2] // 2, films.shape[-1] // 2)
+                small = [view.resized(size) for view in views]
                 pooled = [functional.avg_pool2d(films[:, i].float(), 2) for i in present]
                 both = Projectors.of(tuple(small), half.grid, films.device)
                 start = 100 * sirt(both, pooled, start, self.config.first_steps)  # per mm to per dm
