@@ -73,9 +73,10 @@ class Refiner(nn.Module):
         previous: Tensor,
         *,
         patch: int | None = None,
+        box: Box | None = None,
         progress: Progress = silent,
     ) -> Tensor:
-        """Density (B, 1, X, Y, Z) on the lift's grid.
+        """Density (B, 1, X, Y, Z) on the lift's grid, or within a box of it.
 
         Patches overlap by as much as the network can see, and only their inner part is kept: so their size
         changes nothing but rounding (1e-4 of density), and there is no seam to blend.
@@ -85,6 +86,7 @@ class Refiner(nn.Module):
             lift: Views and grid.
             previous: (B, 1, X', Y', Z') density of the stage before over the same box.
             patch: Voxels along the edge of a patch's inner part; all at a time if None.
+            box: The only part that is wanted, as slices with start and stop.
             progress: Called after each patch.
 
         Raises:
@@ -96,13 +98,14 @@ class Refiner(nn.Module):
         maps = self._maps(films, lift, previous)
         whole = lift.grid.shape
         raised = interpolate(previous.float(), whole, mode="trilinear", align_corners=False)
-        if patch is None:
+        if patch is None and box is None:
             return raised + self._added(raised, maps, lift, None)
+        if box is not None:
+            return self._within(box, raised, maps, lift)
         out = torch.empty_like(raised)
-        boxes = self._boxes(whole, patch)
-        for done, (core, wide, inner) in enumerate(boxes):
-            added = self._added(raised[(..., *wide)], maps, lift, wide)
-            out[(..., *core)] = raised[(..., *core)] + added[(..., *inner)]
+        boxes = _boxes(whole, patch or max(whole))
+        for done, part in enumerate(boxes):
+            out[(..., *part)] = self._within(part, raised, maps, lift)
             progress((done + 1) / len(boxes), f"refining, patch {done + 1} of {len(boxes)}")
         return out
 
@@ -157,22 +160,22 @@ class Refiner(nn.Module):
         out: Tensor = self.net(torch.cat(channels, dim=1)).float()
         return out
 
-    def _boxes(self, whole: tuple[int, ...], patch: int) -> list[tuple[Box, Box, Box]]:
-        """Inner parts in the volume, their surroundings in the volume, and inner parts in those."""
-        x, y, z = (self._cuts(n, patch) for n in whole)
-        return [
-            ((a[0], b[0], c[0]), (a[1], b[1], c[1]), (a[2], b[2], c[2]))
-            for a, b, c in itertools.product(x, y, z)
-        ]
+    def _within(self, box: Box, raised: Tensor, maps: list[tuple[Tensor, Tensor]], lift: Lift) -> Tensor:
+        """The answer in a box, from as much around it as the network can see."""
+        cell, margin, wide, inner = self._cell, self._margin, [], []
+        for cut, n in zip(box, lift.grid.shape, strict=True):
+            low = max(0, (cut.start - margin) // cell * cell)
+            wide.append(slice(low, min(n, -(-(cut.stop + margin) // cell) * cell)))
+            inner.append(slice(cut.start - low, cut.stop - low))
+        around = (wide[0], wide[1], wide[2])
+        added = self._added(raised[(..., *around)], maps, lift, around)
+        return raised[(..., *box)] + added[..., inner[0], inner[1], inner[2]]
 
-    def _cuts(self, n: int, patch: int) -> list[tuple[slice, slice, slice]]:
-        cell, margin, cuts = self._cell, self._margin, []
-        for start in range(0, n, patch):
-            stop = min(start + patch, n)
-            low = max(0, (start - margin) // cell * cell)
-            high = min(n, -(-(stop + margin) // cell) * cell)
-            cuts.append((slice(start, stop), slice(low, high), slice(start - low, stop - low)))
-        return cuts
+
+def _boxes(whole: tuple[int, ...], patch: int) -> list[Box]:
+    """Boxes that fill a volume, side by side."""
+    x, y, z = ([slice(s, min(s + patch, n)) for s in range(0, n, patch)] for n in whole)
+    return list(itertools.product(x, y, z))
 
 
 def _part(grid: Grid, box: Box) -> Grid:
