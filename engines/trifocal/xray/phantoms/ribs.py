@@ -69,7 +69,7 @@ def _paint_rib(canvas: Canvas, trunk: Trunk, n: int, line: Doubles, cortex: floa
         box = canvas.box(points.min(0) - 9 * s, points.max(0) + 9 * s)
         outer = tube(box, points, size, flatten)
         canvas.paint(box, outer, cortex, within="body")
-        canvas.paint(box, outer + np.float32(1.25 * s), 0.22 * cortex, within="body")
+        canvas.paint(box, outer + np.float32(0.95 * s), 0.22 * cortex, within="body")
 
 
 def _paint_cartilage(

@@ -110,7 +110,7 @@ def _paint_arch(canvas: Canvas, vertebra: Vertebra, s: float, cortex: float, den
         box = canvas.box(place.min(0) - 11 * s, place.max(0) + 11 * s)
         outer = tube(box, place, radii, flatten)
         canvas.paint(box, outer, cortex, within="body")
-        canvas.paint(box, outer + np.float32(1.7 * s), 0.5 * dense + 60, within="body")
+        canvas.paint(box, outer + np.float32(1.3 * s), 0.5 * dense + 60, within="body")
 
 
 def _paint_spur(canvas: Canvas, vertebra: Vertebra, rng: np.random.Generator, s: float) -> None:
