@@ -188,6 +188,16 @@ def test_conditioning_sees_voxels_finer_than_its_tokens():
         assert (layer(now, flat, (2, 2, 2)) - layer(now, chequered, (2, 2, 2))).abs().max() > 1e-3
 
 
+def test_half_precision_gives_nearly_the_same_density():
+    net = network()
+    with torch.no_grad():
+        full = net(films(), lift(), density(8))
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            seen = net.detailed(films(), lift(), density(8))
+    assert seen.boundaries[0].position.dtype == torch.float32
+    assert (seen.density.float() - full).abs().max() < 0.05 * full.abs().max()
+
+
 def test_films_of_the_wrong_number_are_refused():
     with pytest.raises(ValueError, match="films must be"):
         network()(films()[:, :1], lift())

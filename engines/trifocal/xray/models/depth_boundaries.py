@@ -60,12 +60,12 @@ class DepthBoundaries(nn.Module):
             self.patient = nn.Sequential(nn.Linear(pooled, pooled), nn.GELU(), nn.Linear(pooled, 4))
 
     def forward(self, vector: Tensor) -> Boundaries:
-        """(B, pooled) -> the boundaries of each film."""
-        ends = self.priors.to(vector.dtype).expand(len(vector), 4)
+        """(B, pooled) -> the boundaries of each film, in float32: 16 bits are too few for a depth."""
+        ends = self.priors.expand(len(vector), 4)
         low, high = UNCERTAINTY
         if not self.learnable:
-            return Boundaries(ends, vector.new_full((len(vector), 2), (low + high) / 2))
-        moved, spread = self.patient(vector).chunk(2, dim=1)
+            return Boundaries(ends, ends.new_full((len(vector), 2), (low + high) / 2))
+        moved, spread = self.patient(vector).float().chunk(2, dim=1)
         inner = ends[:, 1:3] + REACH * torch.tanh(self.offsets + moved)
         position = torch.cat([ends[:, :1], inner, ends[:, 3:]], dim=1)
         return Boundaries(position, low + (high - low) * torch.sigmoid(spread))
