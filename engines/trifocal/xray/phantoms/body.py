@@ -134,15 +134,15 @@ def _breasts(canvas: Canvas, trunk: Trunk, rng: np.random.Generator) -> list[tup
     s = trunk.scale
     size = float(np.clip(0.75 + 0.03 * (trunk.bmi - 22) + rng.normal(0, 0.15), 0.45, 1.7))
     high = trunk.z["carina"] - (62 + 0.35 * (trunk.age - 40)) * s
-    turn = np.deg2rad(57 - 9 * (size - 0.8) - 0.12 * (trunk.age - 40) + rng.normal(0, 4))
+    turn = np.deg2rad(50 - 9 * (size - 0.8) - 0.12 * (trunk.age - 40) + rng.normal(0, 4))
     dense = float(
         np.clip(0.8 - 0.008 * (trunk.age - 20) - 0.015 * (trunk.bmi - 24) + rng.normal(0, 0.2), 0, 1)
     )
     out = []
     for side in (1, -1):
-        center = trunk.muscle.point(turn, high) + [0, -6 * size, 0]
+        center = trunk.muscle.point(turn, high, inwards_mm=12 * s * size)
         center[0] *= side
-        radii = np.array([66, 42, 64]) * s * size * np.exp(rng.normal(0, 0.04, 3))
+        radii = np.array([70, 38, 66]) * s * size * np.exp(rng.normal(0, 0.04, 3))
         lean = side * (turn - np.pi / 2)  # its base lies along the chest wall
         axes = np.array([[np.cos(lean), -np.sin(lean), 0], [np.sin(lean), np.cos(lean), 0], [0, 0, 1.0]])
         box = canvas.box(center - radii.max(), center + radii.max())
