@@ -30,11 +30,16 @@ COMMANDS = {
         "trifocal.cli.simulate_keypoints:SimulateKeypoints",
         "synthetic ultrasound images with landmarks",
     ),
+    "simulate xray": ("trifocal.cli.simulate_xray:SimulateXray", "synthetic CTs of the trunk"),
     "sweep focus": ("trifocal.cli.sweep:SweepFocus", "how the focus moves as the bowl goes round the head"),
     "train focus": ("trifocal.cli.train:TrainFocus", "the network of the focus engine, on simulated cases"),
     "train keypoints": (
         "trifocal.cli.train_keypoints:TrainKeypoints",
         "the networks of the keypoints engine, and SONICHU's training story",
+    ),
+    "train xray": (
+        "trifocal.cli.train_xray:TrainXray",
+        "the networks that make a CT from X-rays, and their comparison",
     ),
     "evaluate focus": (
         "trifocal.cli.evaluate:EvaluateFocus",
@@ -43,6 +48,10 @@ COMMANDS = {
     "evaluate keypoints": (
         "trifocal.cli.evaluate_keypoints:EvaluateKeypoints",
         "points and measurements against the truth, by task and by model",
+    ),
+    "evaluate xray": (
+        "trifocal.cli.evaluate_xray:EvaluateXray",
+        "reconstructed CTs against true ones, beside what needs no learning",
     ),
     "fetal-weight": (
         "trifocal.cli.fetal_weight:FetalWeight",
