@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
 # chamber: centre from the middle of the heart (x, y, z), radii, how far its wall is (mm), contrast
 CHAMBERS = {
-    "left ventricle": ((-36, -12, -6), (56, 38, 36), 10.0),
-    "right ventricle": ((0, 24, -8), (50, 30, 37), 4.0),
-    "right atrium": ((35, -4, 6), (26, 34, 40), 2.5),
+    "left ventricle": ((-42, -10, -6), (59, 37, 37), 10.0),
+    "right ventricle": ((-3, 22, -8), (54, 30, 38), 4.0),
+    "right atrium": ((38, -4, 6), (27, 34, 41), 2.5),
     "left atrium": ((4, -46, 20), (40, 28, 32), 2.5),
 }
 BLOOD_HU = {  # pulmonary side and right heart, aorta and left heart, upper vena cava
@@ -75,7 +75,7 @@ class Heart:
 
     def distance(self, region: Region) -> Floats:
         """Signed distance to the pericardium and the great vessels with the fat around them."""
-        out = self.envelope(region) - np.float32(self.fat_mm)
+        out: Floats = self.envelope(region) - np.float32(self.fat_mm)
         # under its widest section no lung comes between heart and diaphragm: fat does
         low = np.float32(self.center_mm[2] - 14 * self.size)
         under = replace(region, z=np.maximum(region.z, low))
@@ -109,7 +109,7 @@ def random_heart(trunk: Trunk, rng: np.random.Generator) -> Heart:
     front = float(trunk.inner.radius(np.pi / 2, 20 * s))
     drop = 8 * (trunk.inspiration - 0.75)
     room = front - float(trunk.spine_y(40 * s)) - 18 * s  # from the sternum to the spine
-    deep = float(np.clip(room / (140 * size), 0.75, 1.3))
+    deep = float(np.clip(room / (145 * size), 0.75, 1.1))
     y = front - ((35 + rng.normal(0, 3)) + 27 * deep) * size
     dome = 0.35 * trunk.left_dome_mm + 0.65 * float(trunk.diaphragm(-30 * s, y))
     height = dome + (35 - drop + rng.normal(0, 3)) * size

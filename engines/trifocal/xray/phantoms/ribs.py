@@ -63,7 +63,6 @@ def _paint_rib(canvas: Canvas, trunk: Trunk, n: int, line: Doubles, cortex: floa
     half = (3.2 if 2 < n < 10 else 2.9) * s
     flatten = 0.6 if n == 1 else 1.95
     radii = np.full(len(line), half) * (1.0 if n != 1 else 1.9)
-    radii[:2] *= 1.15
     for part in range(0, len(line) - 1, 6):  # short boxes: a rib's own box is mostly empty
         points, size = line[part : part + 7], radii[part : part + 7]
         box = canvas.box(points.min(0) - 9 * s, points.max(0) + 9 * s)

@@ -24,7 +24,7 @@ def paint_spine(canvas: Canvas, trunk: Trunk, rng: np.random.Generator) -> None:
     cortex = float(np.clip(430 - 1.2 * (trunk.age - 25) + rng.normal(0, 40), 240, 560))
     s = trunk.scale
     for vertebra in trunk.vertebrae:
-        _paint_arch(canvas, vertebra, s, cortex, dense)
+        _paint_arch(canvas, vertebra, s, 0.85 * cortex, dense)
     for vertebra in trunk.vertebrae:
         wedge = rng.random() < 0.04 * max(trunk.age - 60, 0) / 20  # an old fracture
         _paint_body(canvas, vertebra, s, cortex, dense * float(np.exp(rng.normal(0, 0.06))), squashed=wedge)
