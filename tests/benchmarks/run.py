@@ -201,6 +201,43 @@ def bench_sonichu():
     return measure()
 
 
+def bench_xray():
+    """X-ray, the bundled network: a chest of 64 voxels a side from an AP and a lateral film (ms)."""
+    import numpy as np
+    import torch
+
+    from trifocal.xray.attenuation import mu_water
+    from trifocal.xray.film import Film
+    from trifocal.xray.geometry import frontal_and_lateral
+    from trifocal.xray.grid import average_onto
+    from trifocal.xray.phantoms import torso
+    from trifocal.xray.planning import plan_grid
+    from trifocal.xray.predictor import XrayInput, XrayPredictor
+    from trifocal.xray.projection import Projector
+
+    results = {}
+    start = time.perf_counter()
+    body = torso(1)
+    results["a phantom of the trunk at 4 mm"] = 1e3 * (time.perf_counter() - start)
+    grid = plan_grid(body)
+    mu = torch.from_numpy(average_onto(body, grid) / 1000 + 1)[None] * mu_water(70.0)
+    views = frontal_and_lateral(grid).views
+    films = tuple(Film(v, np.asarray(Projector(v, grid).forward(mu)[0])) for v in views)
+    start = time.perf_counter()
+    predictor = XrayPredictor.load("xray", device="cpu")
+    results["reading and checking the weights, once"] = 1e3 * (time.perf_counter() - start)
+    cases = {
+        "network alone": {"refine": 0, "samples": 0},
+        "with refinement": {"samples": 0},
+        "with refinement and 4 samples of the error": {"samples": 4},
+    }
+    for name, how in cases.items():
+        results[name] = best(lambda how=how: predictor.predict(XrayInput(films, grid, **how)), 3)
+    plain = XrayPredictor.load("least-squares", device="cpu")
+    results["least squares"] = best(lambda: plain.predict(XrayInput(films, grid, refine=0)), 3)
+    return results
+
+
 BENCHMARKS = {n.removeprefix("bench_"): f for n, f in list(globals().items()) if n.startswith("bench_")}
 
 

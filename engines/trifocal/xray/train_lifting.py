@@ -37,13 +37,17 @@ if TYPE_CHECKING:
     from trifocal.predictor import Progress
 
 
+EMA = 0.99
+"""Decay per step of the members' averaged weights."""
+
+
 @dataclass(frozen=True)
 class LiftingRecipe:
     """How the bundled network is trained: members at half the resolution, then one stage at the full one.
 
     Attributes:
         plan: Of each member; its budget is that of all, of which `fine_share` goes to the stage after them.
-            Member i has the seed plan.seed + i.
+            Member i has the seed plan.seed + i. Its `ema` is not used.
         network: Size of each member.
         refiner: Size of the stage.
         members: How many networks answer together. On a CPU they are trained side by side, a process each.
@@ -146,7 +150,7 @@ def _train_member(
     budget = recipe.plan.budget_minutes
     if budget is not None:
         budget *= (1 - recipe.fine_share) * side_by_side / recipe.members
-    plan = replace(recipe.plan, seed=recipe.plan.seed + index, budget_minutes=budget)
+    plan = replace(recipe.plan, seed=recipe.plan.seed + index, budget_minutes=budget, ema=EMA)
     readers = [_reader(path) for path in volumes]
     held, voxels = recipe.validation_volumes, recipe.voxels // 2
     train = KeptCrops(readers[:-held], voxels=voxels, seed=plan.seed, variants=recipe.variants)
@@ -172,12 +176,16 @@ def _train_fine(
 ) -> Fitted:
     """The stage at full resolution; the members stay as they are."""
     budget = recipe.plan.budget_minutes
+    # no averaged weights: those of the stage's batch norms would lag behind
     plan = replace(
         recipe.plan,
         batch_size=recipe.fine_batch,
         budget_minutes=None if budget is None else budget * recipe.fine_share,
+        validate_every=1.0,
+        ema=0.0,
     )
-    train = Crops([_reader(path) for path in volumes], voxels=recipe.voxels, seed=plan.seed)
+    readers = [_reader(path) for path in volumes]
+    train = KeptCrops(readers, voxels=recipe.voxels, seed=plan.seed, variants=max(1, recipe.variants // 3))
     task = CascadeTask(network)
     done = fit(
         task,

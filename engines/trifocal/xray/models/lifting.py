@@ -32,9 +32,9 @@ class LiftingConfig:
         dropout: Share of the channels at the U-Net's bottom that are dropped, in training and in sampling.
     """
 
-    flat: tuple[int, int, int, int] = (24, 48, 80, 112)
+    flat: tuple[int, int, int, int] = (24, 40, 64, 96)
     lifted: int = 32
-    solid: tuple[int, int, int] = (40, 80, 128)
+    solid: tuple[int, int, int] = (32, 64, 112)
     fine: int = 16
     first_steps: int = 6
     dropout: float = 0.1
