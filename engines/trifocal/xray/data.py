@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from trifocal.xray.view import View
 
 
+TIGHTER_SHARE = 0.3
+"""Of the crops that are cut at the sides, as scans are that were reconstructed for the lungs or the spine."""
+
+
 class Crops:
     """Random fields of view of volumes, on a cube of voxels.
 
@@ -55,8 +59,18 @@ class Crops:
         rng = np.random.default_rng([self._seed, self._epoch, index])
         image = self.readers[index % len(self.readers)]()
         grid, _ = field_of_view(image, rng, voxels=self.voxels)
+        if rng.random() < TIGHTER_SHARE:
+            grid = tighter(grid, rng, self.voxels)
         density = average_onto(image, grid) / 1000 + 1
         return on_cube(density, grid, self.voxels)
+
+
+def tighter(grid: Grid, rng: np.random.Generator, voxels: int) -> Grid:
+    """The middle of a grid, cut at the sides by up to 28 %; equal voxels, `voxels` along the longest edge."""
+    x, y, z = (float(e) for e in grid.extent_mm * [rng.uniform(0.72, 1), rng.uniform(0.72, 1), 1])
+    step = max(x, y, z) / voxels
+    i, j, k = (max(1, int(e / step + 1e-6)) for e in (x, y, z))
+    return Grid((i, j, k), (step, step, step), grid.center_mm)
 
 
 def on_cube(density: np.ndarray, grid: Grid, voxels: int) -> dict[str, Tensor]:
