@@ -26,7 +26,7 @@ RIBS = {
 
 def paint_cage(canvas: Canvas, trunk: Trunk, rng: np.random.Generator) -> None:
     """Ribs, cartilage, sternum and the shoulder girdle."""
-    cortex = float(np.clip(620 - 2.2 * (trunk.age - 25) + rng.normal(0, 50), 360, 800))
+    cortex = float(np.clip(800 - 2.6 * (trunk.age - 25) + rng.normal(0, 50), 430, 1000))
     fall = float(np.clip(rng.normal(1.0, 0.07) - 0.14 * (trunk.inspiration - 0.75), 0.75, 1.25))
     lines = {side: [rib_line(trunk, n, side, fall) for n in RIBS] for side in (1, -1)}
     _paint_cartilage(canvas, trunk, lines, rng)
@@ -68,7 +68,7 @@ def _paint_rib(canvas: Canvas, trunk: Trunk, n: int, line: Doubles, cortex: floa
         box = canvas.box(points.min(0) - 9 * s, points.max(0) + 9 * s)
         outer = tube(box, points, size, flatten)
         canvas.paint(box, outer, cortex, within="body")
-        canvas.paint(box, outer + np.float32(0.95 * s), 0.22 * cortex, within="body")
+        canvas.paint(box, outer + np.float32(1.15 * s), 0.22 * cortex, within="body")
 
 
 def _paint_cartilage(

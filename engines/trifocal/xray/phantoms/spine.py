@@ -21,7 +21,7 @@ CANAL_HU, DISC_HU = 25.0, 75.0
 def paint_spine(canvas: Canvas, trunk: Trunk, rng: np.random.Generator) -> None:
     """The column from C7 to L5, with the canal down to the pelvis."""
     dense = float(np.clip(235 - 1.6 * (trunk.age - 25) + rng.normal(0, 30), 60, 330))
-    cortex = float(np.clip(430 - 1.2 * (trunk.age - 25) + rng.normal(0, 40), 240, 560))
+    cortex = float(np.clip(600 - 1.8 * (trunk.age - 25) + rng.normal(0, 40), 300, 760))
     s = trunk.scale
     for vertebra in trunk.vertebrae:
         _paint_arch(canvas, vertebra, s, 0.85 * cortex, dense)
@@ -56,7 +56,7 @@ def _paint_body(
     high = np.float32(half[2] * (0.75 if squashed else 1.0))
     bone = np.maximum(side, np.abs(up) - high)
     canvas.paint(box, bone, cortex, within="body")
-    thin = np.float32(1.6 * s)
+    thin = np.float32(1.8 * s)
     canvas.paint(box, np.maximum(side + thin, np.abs(up) - high + thin), dense, within="body")
 
 

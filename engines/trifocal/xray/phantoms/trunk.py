@@ -164,7 +164,7 @@ def random_trunk(rng: np.random.Generator) -> Trunk:
     age = float(rng.uniform(18, 90))
     scale = height / 1.72
     inspiration = float(np.clip(rng.normal(0.75, 0.22), 0.0, 1.15))
-    fat = 3.0 + max(bmi - 17, 0) * (1.4 if female else 1.05) * float(np.exp(rng.normal(0, 0.22)))
+    fat = 3.5 + max(bmi - 17, 0) * (1.6 if female else 1.2) * float(np.exp(rng.normal(0, 0.22)))
     visceral = float(np.clip((bmi - 16) / 18 * (0.7 if female else 1.0) + rng.normal(0, 0.18), 0.05, 1.2))
     z = _landmarks(rng, scale, inspiration)
     vertebrae = _vertebrae(rng, scale, z, age, female=female)
