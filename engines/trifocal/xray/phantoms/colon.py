@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 # part, share of the half width to the right, share of the front, mm forward, height over the iliac crest (mm)
 # plus a share of the right flexure's, of the left flexure's and of the sag, radius
 FRAME = (
-    (0, 0.60, 0, 22, -62, 0, 0, 0, 22), (0, 0.70, 0, 8, -30, 0, 0, 0, 27), (0, 0.74, 0, -18, 22, 0, 0, 0, 25),
-    (1, 0.72, 0, -12, -8, 1, 0, 0, 22), (1, 0.55, 0, 24, 2, 1, 0, 0, 21),
+    (0, 0.60, 0, 22, -62, 0, 0, 0, 22), (0, 0.70, 0, 8, -30, 0, 0, 0, 27), (0, 0.74, 0, -6, 22, 0, 0, 0, 25),
+    (1, 0.72, 0, -2, -8, 1, 0, 0, 22), (1, 0.55, 0, 24, 2, 1, 0, 0, 21),
     (2, 0.30, 0.62, 0, -10, 1, 0, 0.5, 20),
     (2, 0.0, 0.70, 0, -18, 1, 0, 1, 20), (2, -0.34, 0.62, 0, 4, 1, 0, 0.5, 19),
-    (3, -0.62, 0, 20, -6, 0, 1, 0, 19),
-    (3, -0.73, 0, -14, 0, 0, 1, 0, 18), (4, -0.78, 0, -34, -44, 0, 1, 0, 15),
-    (4, -0.77, 0, -34, 10, 0, 0, 0, 14),
+    (3, -0.62, 0, 26, -2, 0, 1, 0, 19),
+    (3, -0.72, 0, 2, 2, 0, 1, 0, 18), (4, -0.79, 0, -18, -44, 0, 1, 0, 15),
+    (4, -0.78, 0, -20, 10, 0, 0, 0, 14),
     (4, -0.70, 0, -4, -44, 0, 0, 0, 14), (5, -0.48, 0, 18, -84, 0, 0, 0, 15),
     (5, -0.08, 0, 14, -92, 0, 0, 0, 17),
     (5, 0.20, 0, -8, -88, 0, 0, 0, 17), (5, 0.06, 0, -38, -87, 0, 0, 0, 16),
@@ -86,7 +86,7 @@ def colon_line(trunk: Trunk, rng: np.random.Generator) -> tuple[Doubles, Doubles
     wide = float(trunk.inner.radius(0.0, crest + 40 * s))
     front = float(trunk.inner.radius(np.pi / 2, crest + 30 * s))
     part, x, ahead, y, z, right, left, sagging, radius = np.array(FRAME, float).T
-    z = z + right * (82 + 12 * rng.normal()) + left * (112 + 16 * rng.normal())
+    z = z + right * (82 + 12 * rng.normal()) + left * (118 + 20 * rng.normal())
     z -= sagging * 100 * float(np.clip(rng.normal(0.35, 0.3), -0.05, 1.0))
     knots = np.column_stack([x * wide, ahead * front + y * s, crest + z * s, radius * s])
     loose = np.where((part == 5)[:, None], (20, 11, 12), (5.5, 5.5, 5.5))  # the sigmoid winds at will

@@ -118,7 +118,7 @@ def _mass(canvas: Canvas, trunk: Trunk, rng: np.random.Generator) -> None:
 def _effusion(canvas: Canvas, trunk: Trunk, rng: np.random.Generator) -> None:
     """Fluid that lies behind the lung as one lies on the back, and the lung pressed together before it."""
     both = rng.random() < 0.4
-    amount = float(rng.beta(1.2, 2.6))
+    amount = float(rng.beta(1.1, 3.8))
     for side in (1, -1) if both else (int(rng.choice([-1, 1])),):
         region, lungs = _lungs(canvas, trunk, side)
         front = float(trunk.inner.radius(np.pi / 2, 0.0))

@@ -32,10 +32,10 @@ def paint_liver(canvas: Canvas, trunk: Trunk, tissue: Tissue, rng: np.random.Gen
     """
     s = trunk.scale
     wide = float(trunk.inner.radius(0.0, -60 * s))
-    normal = np.array([-0.56, -0.45, -0.70]) + rng.normal(0, 0.05, 3)
+    normal = np.array([-0.51, -0.46, -0.73]) + rng.normal(0, 0.05, 3)
     normal /= np.linalg.norm(normal)
     through = np.array([-28, 28, -62]) * s
-    tip = -(0.50 + 0.28 * rng.random()) * wide
+    tip = -(0.48 + 0.38 * rng.random()) * wide
     low = (-150 + 20 * rng.normal()) * s
     region = canvas.box([tip, -200 * s, low - 40 * s], [200 * s, 200 * s, 12 * s])
     folds = canvas.texture(region, rng, 46 * s)
@@ -123,17 +123,18 @@ def paint_spleen(canvas: Canvas, trunk: Trunk, tissue: Tissue, rng: np.random.Ge
     """The spleen lies along the ribs, at the left and behind, under the diaphragm."""
     s = trunk.scale
     size = float(np.exp(np.clip(rng.normal(0.02, 0.12), -0.25, 0.4)))
-    turn = -np.pi + np.deg2rad(34 + 7 * rng.normal())
-    z = trunk.left_dome_mm + (-66 + 8 * rng.normal()) * s
-    at = trunk.inner.point(turn, z, 25 * s * size)
+    turn = -np.pi + np.deg2rad(32 + 7 * rng.normal())
+    wall = trunk.inner.point(turn, trunk.left_dome_mm - 60 * s, 25 * s * size)
+    dome = float(trunk.diaphragm(0.85 * wall[0], 0.85 * wall[1]).item())
+    at = trunk.inner.point(turn, dome + (-26 + 8 * rng.normal()) * s, 25 * s * size)
     radii = np.array([29, 48, 54]) * s * size * np.exp(rng.normal(0, 0.07, 3))
     tilt = rotation([12 + 8 * rng.normal(), 6 * rng.normal(), 38 + 8 * rng.normal()])
     region = canvas.box(at - radii.max(), at + radii.max())
     folds = canvas.texture(region, rng, 40 * s)
     shape = ellipsoid(region, at, radii, tilt) + 3 * folds
-    wall = trunk.inner.distance(region.x, region.y, region.z) + np.float32(2 + 3 * trunk.visceral)
+    near = trunk.inner.distance(region.x, region.y, region.z) + np.float32(2 + 3 * trunk.visceral)
     hilum = ellipsoid(region, at + np.array([36, 16, 4]) * s * size, np.array([20, 30, 32]) * s * size)
-    shape = rounded_max(rounded_max(shape, wall, 8 * s), -hilum, 6 * s)
+    shape = rounded_max(rounded_max(shape, near, 8 * s), -hilum, 6 * s)
     early = tissue["aorta"] - tissue["spleen"] > 120  # soon after the injection it is striped
     hu = np.float32(tissue["spleen"]) + np.float32(14 if early else 2) * canvas.texture(region, rng, 8.0)
     share = canvas.paint(region, shape, hu, within="abdomen")
@@ -144,10 +145,10 @@ def kidney_places(trunk: Trunk, rng: np.random.Generator) -> tuple[NDArray[np.fl
     """Centres of the right and the left kidney: beside the psoas, between T12 and L3, the right one lower."""
     s = trunk.scale
     out = []
-    for side, name in ((1, "L2"), (-1, "L1")):
-        body = trunk.vertebra(name)
-        z = body.center_mm[2] + (-8 + 9 * rng.normal() - 8 * (side < 0)) * s
-        x = side * (body.half_mm[0] + (36 + 3.5 * rng.normal() + 6 * trunk.visceral) * s)
+    body = trunk.vertebra("L2")
+    for side in (1, -1):
+        z = body.center_mm[2] + (-3 + 9 * rng.normal() + 12 * (side < 0)) * s
+        x = side * (body.half_mm[0] + (38 + 4 * rng.normal() + 7 * trunk.visceral) * s)
         room = trunk.inner.radius(np.arctan2(-40, x), z) - 34 * s
         y = max(float(trunk.spine_y(z)) - (6 + 6 * rng.normal()) * s, -float(room))
         out.append(np.array([x, y, z]))
@@ -170,7 +171,7 @@ def paint_kidneys(
         tilt = rotation(
             [-14 + 5 * rng.normal(), side * (-12 + 4 * rng.normal()), side * (-35 + 10 * rng.normal())]
         )
-        fat = (3 + 15 * trunk.visceral * rng.uniform(0.6, 1.2)) * s
+        fat = (2 + 7 * trunk.visceral * rng.uniform(0.6, 1.2)) * s
         region = canvas.box(at - length - fat, at + length + fat)
         shape = ellipsoid(region, at, radii, tilt)
         canvas.paint(region, shape - fat, tissue["fat"], within="abdomen", soft_mm=3)

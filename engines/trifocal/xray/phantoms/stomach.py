@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float32]
 
-# share of the half width to the right, share of the front, mm behind it, mm below the dome, radius
+# share of the half width to the right, share of the front, mm behind it, z, radius; the first three shift
+# until they touch the dome
 STOMACH = (
-    (-0.42, 0.0, 20, -34, 24), (-0.48, 0.0, 14, -50, 34), (-0.49, 0.15, 0, -78, 32),
-    (-0.42, 0.42, 0, -108, 27),
-    (-0.22, 0.50, 0, -134, 22), (0.04, 0.48, 0, -130, 17), (0.20, 0.34, 0, -112, 10),
+    (-0.40, 0.0, 12, -34, 27), (-0.46, 0.08, 0, -50, 37), (-0.47, 0.30, 0, -76, 36), (-0.42, 0.46, 0, -106, 29),
+    (-0.22, 0.52, 0, -132, 23), (0.04, 0.48, 0, -130, 17), (0.20, 0.34, 0, -112, 10),
 )  # fmt: skip
 SINKS = (0, 0, 0.2, 0.6, 1, 0.8, 0.4)  # how far each point follows when the stomach hangs lower
 DUODENUM = (
@@ -41,13 +41,15 @@ def paint_stomach(canvas: Canvas, trunk: Trunk, tissue: Tissue, rng: np.random.G
     s = trunk.scale
     wide = float(trunk.inner.radius(np.pi, -60 * s))
     front = float(trunk.inner.radius(np.pi / 2, -100 * s))
-    full = float(np.exp(rng.normal(-0.02, 0.28)))
+    full = float(np.clip(np.exp(rng.normal(0.03, 0.24)), 0.65, 1.6))
     x, ahead, behind, z, radius = np.array(STOMACH).T
-    heights = np.where(np.array(SINKS) > 0.3, z * s, trunk.left_dome_mm + z * s)
-    heights += np.array(SINKS) * rng.normal(0, 16) * s
+    heights = z * s + np.array(SINKS) * rng.normal(0, 16) * s
     knots = np.column_stack([x * wide, ahead * front - behind * s, heights, radius * s])
     knots[:, :3] += rng.normal(0, 4, (len(knots), 3)) * s
-    knots[1:-1, 3] *= full * np.exp(rng.normal(0, 0.08, len(knots) - 2))
+    knots[1:-1, 3] *= full * wide / (134 * s) * np.exp(rng.normal(0, 0.08, len(knots) - 2))
+    roof = trunk.diaphragm(knots[:3, 0], knots[:3, 1])
+    top = np.min(roof - knots[:3, 3] - knots[:3, 2]) - 3 * s  # it touches the left dome
+    knots[:3, 2] += top * np.array([1, 1, 0.6])
     line = spline(knots, 28)
     region = canvas.box(*tube_box(line, 4))
     distance, _ = tube_along(region, line)

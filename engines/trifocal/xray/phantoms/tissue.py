@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 # usual HU: native, arterial (30 s), portal venous (70 s); deviation between people
 USUAL_HU = {
-    "liver": (56, 66, 108, 8), "spleen": (48, 105, 118, 8), "cortex": (33, 165, 185, 18),
+    "liver": (56, 66, 108, 8), "spleen": (48, 120, 118, 9), "cortex": (33, 175, 185, 18),
     "medulla": (30, 65, 150, 14), "pancreas": (38, 95, 88, 9), "aorta": (42, 310, 155, 22),
     "vein": (42, 75, 140, 14), "portal": (42, 95, 165, 14), "muscle": (52, 56, 62, 6),
     "wall": (36, 68, 74, 8), "uterus": (45, 75, 95, 10), "prostate": (40, 55, 68, 8),
