@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from trifocal.xray.ct_folders import list_patients
 from trifocal.xray.data import on_cube
 from trifocal.xray.film import Film
 from trifocal.xray.geometry import frontal_and_lateral
@@ -223,6 +224,19 @@ def test_a_wrong_lung_costs_in_the_reported_window():
     share = (truth == -850).mean()
     assert reported.psnr_db == pytest.approx(20 * np.log10(2000 / (250 * share**0.5)), abs=0.01)
     assert score(*images, window_hu=(-200, 200)).psnr_db == np.inf
+
+
+@pytest.mark.parametrize("most", [1, 3, 12, 10_000, None])
+def test_no_more_patients_are_taken_than_asked_for(tmp_path, most):
+    """Bug 10: max_patients was read from the configuration and never used."""
+    for i in range(12):
+        folder = tmp_path / f"patient-{i:02d}"
+        folder.mkdir()
+        for scan in ("first.nii.gz", "second.nii.gz"):
+            (folder / scan).touch()
+    found = list_patients(tmp_path, max_patients=most)
+    assert [p.id for p in found] == [f"patient-{i:02d}" for i in range(min(most or 12, 12))]
+    assert {len(p.scans) for p in found} == {2}  # patients are counted, not scans
 
 
 def test_the_physics_loss_has_the_gradient_of_its_rays():
