@@ -123,7 +123,7 @@ def test_an_inverted_film_is_said_to_look_so(view):
     assert not looks_inverted(true, frontal=view is AP)
     assert looks_inverted(-true, frontal=view is AP)
     film = film_from_radiograph(radiograph(255 - 40 * true), view)
-    assert any("ask for its inversion" in w for w in film_warnings(film, "ap"))
+    assert any("--fix invert" in w for w in film_warnings(film, "ap"))
     mended = film_from_radiograph(radiograph(255 - 40 * true), view, fix=Fix(invert=True))
     expected = film_from_radiograph(radiograph(40 * true), view)
     np.testing.assert_allclose(mended.line_integrals, expected.line_integrals, atol=1e-3)

@@ -80,6 +80,8 @@ def film_from_radiograph(
         raise ImageError(msg)
     values = np.where(valid, values / np.maximum(covered, 1e-6), np.nan)
     line_integrals = _line_integrals(values, radiograph, view, energy_kev, notes)
+    if looks_inverted(line_integrals, frontal=is_frontal(view)):
+        notes["looks_inverted"] = "air looks brighter than the body: if bone is dark in this film, invert it"
     error = max(RELATIVE_ERROR[radiograph.scale], radiograph.notes.get("expected_error", 0.0))
     error = error if relative_error is None else relative_error
     return Film(view, line_integrals.astype(np.float32), error, notes)
@@ -92,9 +94,10 @@ def film_warnings(film: Film, name: str) -> list[str]:
         said.append(
             f"{name}: {film.notes['assumed']}; attenuation is known to about {film.relative_error:.0%} only"
         )
-    for key in ("placed", "extent", "looks_inverted"):
-        if key in film.notes:
-            said.append(f"{name}: {film.notes[key]}")
+    said.extend(f"{name}: {film.notes[key]}" for key in ("placed", "extent") if key in film.notes)
+    if "looks_inverted" in film.notes:
+        word = "ap" if is_frontal(film.view) else "lateral"
+        said.append(f"{name}: {film.notes['looks_inverted']} (--fix invert-{word})")
     return said
 
 
@@ -214,10 +217,6 @@ def _line_integrals(
         notes |= {"air": air, "assumed": "the lightest half percent of the film was taken to be air"}
         return np.asarray(np.maximum(-np.log(exposure / air), 0.0))
     frontal = is_frontal(view)
-    if looks_inverted(values, frontal=frontal):
-        notes["looks_inverted"] = (
-            "air looks brighter than the body: if bone is dark in this film, ask for its inversion"
-        )
     air, bright = np.nanpercentile(values, [_AIR_PERCENT, 99.5])
     shadow = values[values > air + _SHADOW * (bright - air)]
     dense = float(np.percentile(shadow, _DENSE_PERCENT)) if shadow.size else float(bright)

@@ -15,6 +15,7 @@ from trifocal.xray.geometry_file import read_geometry, read_pixel_meaning
 from trifocal.xray.plausibility import implausible
 from trifocal.xray.predictor import XrayInput
 from trifocal.xray.radiograph_geometry import Assumption, Known, geometry_from_radiographs
+from trifocal.xray.view_check import Finding, check_views
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -46,13 +47,15 @@ class Prepared:
         geometry: Views on the films' own detectors, and the box.
         radiographs: By side, after the fixes.
         assumptions: What nobody said about the geometry.
-        warnings: Sentences for the user, each with what to do.
+        findings: Films that look exchanged, mirrored, turned or mixed up.
+        warnings: Sentences for the user, each with what to do; those of the findings among them.
     """
 
     inputs: XrayInput
     geometry: Geometry
     radiographs: dict[str, Radiograph]
     assumptions: tuple[Assumption, ...]
+    findings: tuple[Finding, ...]
     warnings: tuple[str, ...]
 
 
@@ -104,8 +107,11 @@ def prepare(
         )
         warnings += film_warnings(film, f"the {side} film")
         made.append(film)
+    positions = [film.position for film in films.values()]
+    findings = check_views(made, geometry.grid, positions=positions)
+    warnings = [finding.text for finding in findings] + warnings
     inputs = XrayInput(tuple(made), geometry.grid, geometry.energy_kev, refine, samples)
-    return Prepared(inputs, geometry, films, assumptions, tuple(dict.fromkeys(warnings)))
+    return Prepared(inputs, geometry, films, assumptions, findings, tuple(dict.fromkeys(warnings)))
 
 
 def find_geometry(paths: Iterable[Path]) -> Path | None:
