@@ -209,6 +209,13 @@ def test_a_single_view_network_takes_one_film():
     assert network(replace(TINY, views=1))(films()[:, :1], one).shape == (1, 1, 16, 16, 16)
 
 
+def test_the_lifting_network_is_built_by_its_kind_and_called_alike():
+    torch.manual_seed(0)
+    net = build(replace(COMPACT, kind="lifting")).eval()
+    with torch.no_grad():
+        assert net(films(pixels=32), lift(), None).shape == (1, 1, 16, 16, 16)
+
+
 # --- attention
 
 
