@@ -113,7 +113,7 @@ def test_equal_seeds_give_equal_samples_and_others_differ():
     one, same = (diffusion.sample(estimate, steps=5, seed=3) for _ in range(2))
     drawn = diffusion.samples(estimate, 3, steps=5, seed=3)
     assert torch.equal(one, same)
-    assert torch.equal(drawn[0], one)
+    assert torch.allclose(drawn[0], one)
     assert drawn.std(0).min() > 0
 
 
@@ -130,12 +130,12 @@ def test_sampling_reports_its_steps_and_stops_when_it_is_told_to():
 
     def stop(done, what):
         seen.append((done, what))
-        if len(seen) == 7:
+        if len(seen) == 3:
             raise Cancelled
 
     with pytest.raises(Cancelled):
         Gaussian(0, 1, "epsilon", 200).samples(torch.zeros(1, 1, 2, 2, 2), 2, steps=5, progress=stop)
-    assert seen[6] == (pytest.approx(0.7), "sample 2 of 2: denoising, step 2 of 5")
+    assert seen == [(pytest.approx(0.2 * i), f"denoising, step {i} of 5") for i in (1, 2, 3)]
 
 
 @pytest.mark.parametrize("predicts", BOTH)

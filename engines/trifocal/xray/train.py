@@ -43,12 +43,16 @@ if TYPE_CHECKING:
 
     from trifocal.predictor import Progress
     from trifocal.xray.kept_crops import KeptCrops, Volumes
+    from trifocal.xray.models.lift import Lift
     from trifocal.xray.tasks import Loss
 
     Task = DirectTask | CascadeTask | DiffusionTask
 
 BATCHES_MEASURED = 8
 """Batches that the scale of the diffusion's residual is taken from."""
+
+FEW = 4
+"""Held-out crops that the samples of a diffusion are judged on when it is finished."""
 
 
 @dataclass(frozen=True)
@@ -134,7 +138,8 @@ def train(
     task.load_state_dict(best_weights(out))
     net = task.net.eval()
     with torch.no_grad():
-        figures = judge(net, judged, voxels)
+        # samples take long: fewer volumes speak for them here, `side_by_side.compare` takes all
+        figures = judge(net, judged[: FEW if recipe.kind == "diffusion" else None], voxels)
     figures |= {f"least_squares_{n}": v for n, v in judge(baseline, judged, voxels).items()}
     card = _card(recipe, len(volumes) - held, fitted, figures)
     stored = save(out / "xray.safetensors", net.state_dict(), engine="xray", config=config, card=card)
@@ -212,8 +217,11 @@ def _denoising(task: DiffusionTask, crops: list[dict[str, Tensor]], voxels: int)
     with torch.random.fork_rng(devices=[truth.device] if truth.is_cuda else []):
         torch.manual_seed(0)
         losses = [float(task(films, scene.lift, truth)) for _ in range(4)]
-    few = judge(task.net, crops[:2], voxels)
-    return {"score": sum(losses) / len(losses), **few}
+
+    def quick(films: Tensor, lift: Lift) -> Tensor:
+        return task.net.samples(films, lift, count=2, steps=min(10, task.net.steps)).mean(0)
+
+    return {"score": sum(losses) / len(losses), **judge(quick, crops[:2], voxels)}
 
 
 def _claim(out: Path, config: dict[str, Any], recipe: XrayRecipe, resume: bool) -> None:

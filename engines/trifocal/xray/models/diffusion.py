@@ -109,33 +109,13 @@ class Diffusion(nn.Module):
             wanted = self._noise.get_velocity(residual, noise, level)
         return mse_loss(self(noisy, estimate, level).float(), wanted)
 
-    @torch.no_grad()
     def sample(
         self, estimate: Tensor, *, steps: int | None = None, seed: int = 0, progress: Progress = silent
     ) -> Tensor:
-        """Draw one plausible volume for each estimate (B, 1, X, Y, Z) in density, by DDIM.
+        """Draw one plausible volume for each estimate (B, 1, X, Y, Z); see `samples`."""
+        return self.samples(estimate, 1, steps=steps, seed=seed, progress=progress)[0]
 
-        Args:
-            estimate: Density of the direct model.
-            steps: Of DDIM; the configured number if None.
-            seed: Of the noise that it starts from; the only randomness.
-            progress: Called after each step.
-
-        Raises:
-            ValueError: If there are fewer than 1 or more than a tenth of the noise levels as steps.
-        """
-        steps = self.config.steps if steps is None else steps
-        levels = sampled_levels(steps, self.config.levels)
-        ddim = self._noise
-        ddim.set_timesteps(steps)
-        generator = torch.Generator().manual_seed(seed)
-        x = torch.randn(estimate.shape, generator=generator).to(estimate)
-        for i, level in enumerate(levels):
-            told = self(x, estimate, torch.full((len(x),), level, device=x.device)).float()
-            x, _ = ddim.step(told, level, x)
-            progress((i + 1) / steps, f"denoising, step {i + 1} of {steps}")
-        return estimate + self.scale * x
-
+    @torch.no_grad()
     def samples(
         self,
         estimate: Tensor,
@@ -145,16 +125,33 @@ class Diffusion(nn.Module):
         seed: int = 0,
         progress: Progress = silent,
     ) -> Tensor:
-        """Draw (count, B, 1, X, Y, Z): their mean refines the estimate, their spread says how sure it is."""
+        """Draw (count, B, 1, X, Y, Z): their mean refines the estimate, their spread says how sure it is.
+
+        Args:
+            estimate: Density of the direct model.
+            count: Of samples, which are denoised together.
+            steps: Of DDIM; the configured number if None.
+            seed: Sample i starts from the noise of seed + i; the only randomness.
+            progress: Called after each step.
+
+        Raises:
+            ValueError: If there are fewer than 1 or more than a tenth of the noise levels as steps.
+        """
         if count < 1:
             msg = f"count must be 1 or more, got {count}"
             raise ValueError(msg)
-
-        def part(i: int) -> Progress:
-            return lambda done, what: progress((i + done) / count, f"sample {i + 1} of {count}: {what}")
-
-        drawn = [self.sample(estimate, steps=steps, seed=seed + i, progress=part(i)) for i in range(count)]
-        return torch.stack(drawn)
+        steps = self.config.steps if steps is None else steps
+        levels = sampled_levels(steps, self.config.levels)
+        ddim = self._noise
+        ddim.set_timesteps(steps)
+        seeded = [torch.Generator().manual_seed(seed + i) for i in range(count)]
+        x = torch.cat([torch.randn(estimate.shape, generator=g) for g in seeded]).to(estimate)
+        repeated = estimate.repeat(count, 1, 1, 1, 1)  # (count * B, 1, X, Y, Z)
+        for i, level in enumerate(levels):
+            told = self(x, repeated, torch.full((len(x),), level, device=x.device)).float()
+            x, _ = ddim.step(told, level, x)
+            progress((i + 1) / steps, f"denoising, step {i + 1} of {steps}")
+        return (repeated + self.scale * x).reshape(count, *estimate.shape)
 
 
 def sampled_levels(steps: int, levels: int) -> list[int]:

@@ -26,7 +26,7 @@ class Inside:
 
     @classmethod
     def of(cls, net: nn.Module, films: Tensor, lift: Lift) -> Self:
-        """Look into a network, or into what it begins from: the base of a cascade or of samples.
+        """Look into a network, or into what it begins from: base of a cascade, first of several members.
 
         Args:
             net: As `saved.network_of` makes it.
@@ -37,6 +37,9 @@ class Inside:
             inner = getattr(net, name, None)
             if isinstance(inner, nn.Module) and not hasattr(net, "encoders"):
                 return cls.of(inner, films, lift)
+        members = getattr(net, "members", None)
+        if members is not None:
+            return cls.of(members[0], films, lift)
         detailed = getattr(net, "detailed", None)
         if detailed is not None:
             seen = detailed(films, lift)

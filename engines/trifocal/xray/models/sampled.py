@@ -27,12 +27,18 @@ class SampledNet(nn.Module):
     """
 
     def __init__(
-        self, base: nn.Module, config: DiffusionConfig | None = None, *, count: int = 4, steps: int = 20
+        self,
+        base: nn.Module,
+        config: DiffusionConfig | None = None,
+        *,
+        count: int = 4,
+        steps: int | None = None,
     ) -> None:
         super().__init__()
         self.base = base
         self.diffusion = Diffusion(config)
-        self.count, self.steps = count, steps
+        self.count = count
+        self.steps = self.diffusion.config.steps if steps is None else steps
 
     def forward(self, films: Tensor, lift: Lift, previous: Tensor | None = None) -> Tensor:
         """The refined density (B, 1, X, Y, Z): the mean of `count` samples."""
