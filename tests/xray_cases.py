@@ -31,7 +31,7 @@ def trunk(voxels=32, extent_mm=256.0, center_mm=(10.0, -20.0, 300.0)):
 
 
 class TrunkEngine:
-    """Knows the trunk: before the refinement it is 100 HU too dense everywhere.
+    """Knows the trunk: it is 5 HU too dense, and before the refinement 100 HU.
 
     Attributes:
         gate: Waited for before each prediction.
@@ -52,8 +52,9 @@ class TrunkEngine:
                 break
             assert step < 1900
         grid = inputs.grid
-        after = grid.image(average_onto(self.truth, grid), "HU")
-        before = grid.image(np.asarray(after.array + 100.0, np.float32), "HU")
+        true = average_onto(self.truth, grid)
+        after = grid.image(np.asarray(true + 5.0, np.float32), "HU")
+        before = grid.image(np.asarray(true + 100.0, np.float32), "HU")
         views = []
         for film in inputs.films:
             through = [

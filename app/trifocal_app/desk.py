@@ -12,19 +12,22 @@ from napari_trifocal.focus_widget import FocusWidget
 from napari_trifocal.keypoints_layers import REEL
 from napari_trifocal.keypoints_widget import KeypointsWidget
 from napari_trifocal.reel import shows_frames
+from napari_trifocal.xray_kind import is_film
+from napari_trifocal.xray_widget import XrayWidget
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from napari.viewer import Viewer
 
-FOCUS, KEYPOINTS = "Focus", "Keypoints"
+FOCUS, KEYPOINTS, XRAY = "Focus", "Keypoints", "X-ray"
 
 
 class Desk(QObject):
-    """Both widgets of a viewer; only the one whose tab is up has its layers in it.
+    """The widgets of a viewer; only the one whose tab is up has its layers in it.
 
     Heads are in millimetres and frames in pixels and time: on the same axes neither could be looked at.
+    A trunk and a head are both in millimetres, and would lie in each other.
 
     Args:
         viewer: The viewer.
@@ -34,6 +37,7 @@ class Desk(QObject):
         begin: By the name of a tab, what to do when it comes up for the first time.
         focus: The focus widget.
         keypoints: The keypoints widget.
+        xray: The X-ray widget.
         current: Name of the tab that is up.
     """
 
@@ -42,14 +46,17 @@ class Desk(QObject):
         self.viewer = viewer
         self.begin: dict[str, Callable[[], object]] = {}
         self.focus, self.keypoints = FocusWidget(viewer), KeypointsWidget(viewer)
-        self._scenes = {FOCUS: self.focus.scene, KEYPOINTS: self.keypoints.scene}
+        self.xray = XrayWidget(viewer)
+        self._scenes = {FOCUS: self.focus.scene, KEYPOINTS: self.keypoints.scene, XRAY: self.xray.scene}
         self._aside = {name: ViewerModel() for name in self._scenes}
         self.current = FOCUS
-        self._scenes[KEYPOINTS].move_to(self._aside[KEYPOINTS])
+        for name in (KEYPOINTS, XRAY):
+            self._scenes[name].move_to(self._aside[name])
         add = viewer.window.add_dock_widget
         self.docks = {
             FOCUS: add(self.focus, name=FOCUS, area="right"),
             KEYPOINTS: add(self.keypoints, name=KEYPOINTS, area="right", tabify=True),
+            XRAY: add(self.xray, name=XRAY, area="right", tabify=True),
         }
         viewer.window._qt_viewer.installEventFilter(self)
         for name, dock in self.docks.items():
@@ -57,15 +64,20 @@ class Desk(QObject):
         # Before the widgets themselves hear of it: what they show then is theirs to see.
         self.focus.session.loaded.connect(self._on_focus_loaded, priority=1)
         self.keypoints.session.opened.connect(self._on_keypoints_opened, priority=1)
+        self.xray.session.simulated.connect(self._on_xray_slots, priority=1)
+        self.xray.session.arranged.connect(self._on_xray_slots, priority=1)
 
     def eventFilter(self, _: QObject, event: QEvent) -> bool:  # noqa: N802 - Qt's name
-        """Take ultrasound that is dropped on the canvas: napari would ask which of its readers should."""
+        """Take films and ultrasound dropped on the canvas: napari would ask which of its readers should."""
         if event.type() != QEvent.Type.Drop:
             return False
         paths = [Path(url.toLocalFile()) for url in event.mimeData().urls() if url.isLocalFile()]
-        if not paths or not all(map(shows_frames, paths)):
+        if paths and all(map(is_film, paths)):
+            self.xray.load(paths)
+        elif paths and all(map(shows_frames, paths)):
+            self.keypoints.load(paths)
+        else:
             return False
-        self.keypoints.load(paths)
         event.acceptProposedAction()
         return True
 
@@ -94,3 +106,8 @@ class Desk(QObject):
             for layer in [layer for layer in self.viewer.layers if REEL in layer.metadata]:
                 self.viewer.layers.remove(layer)
         self.show(KEYPOINTS)
+
+    def _on_xray_slots(self, simulation: object = None) -> None:
+        self.begin.pop(XRAY, None)
+        if simulation is not None or self.xray.session.slots:
+            self.show(XRAY)

@@ -10,9 +10,10 @@ import napari  # isort: skip
 from napari_trifocal.reel import shows_frames
 from napari_trifocal.sample import hc_reel
 from napari_trifocal.settings import cache_folder
+from napari_trifocal.xray_kind import is_film
 from trifocal import RESEARCH_USE_ONLY, __version__, io
 from trifocal.focus.phantoms import sample_head
-from trifocal_app.desk import FOCUS, KEYPOINTS, Desk
+from trifocal_app.desk import FOCUS, KEYPOINTS, XRAY, Desk
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,7 +28,8 @@ if TYPE_CHECKING:
 def open_window(files: list[Path], *, resample: bool = False) -> int:
     """Open the window with these files, or the sample data; blocks until it is closed.
 
-    Ultrasound comes up in the tab Keypoints, the first volume in the tab Focus; others are plain layers.
+    X-ray films come up in the tab X-ray, ultrasound in the tab Keypoints, the first volume in the tab Focus;
+    other volumes are plain layers.
     """
     make_window(files, resample=resample)
     napari.run()
@@ -43,11 +45,13 @@ def make_window(files: list[Path], *, resample: bool = False) -> tuple[Viewer, F
 def make_desk(files: list[Path], *, resample: bool = False) -> Desk:
     """Make the window with the widgets in it and start loading; returns at once."""
     viewer = napari.Viewer(title=f"trifocal {__version__} · {RESEARCH_USE_ONLY}", ndisplay=3)
-    frames = [path for path in files if shows_frames(path)]
-    volumes = [path for path in files if path not in frames]
+    films = [path for path in files if is_film(path)]
+    frames = [path for path in files if path not in films and shows_frames(path)]
+    volumes = [path for path in files if path not in frames and path not in films]
     desk = Desk(viewer)
     desk.begin[FOCUS] = lambda: desk.focus.session.run_saving(_sample_file, desk.focus.load)
     desk.begin[KEYPOINTS] = lambda: desk.keypoints.session.run_saving(_sample_frame, desk.keypoints.load)
+    desk.begin[XRAY] = desk.xray.session.tell_story
     if volumes:
         desk.begin.pop(FOCUS)
         desk.focus.load(volumes[0], resample=resample)
@@ -56,7 +60,10 @@ def make_desk(files: list[Path], *, resample: bool = False) -> Desk:
     if frames:
         desk.begin.pop(KEYPOINTS)
         desk.keypoints.load(frames)
-    desk.show(KEYPOINTS if frames and not volumes else FOCUS)
+    if films:
+        desk.begin.pop(XRAY)
+        desk.xray.load(films)
+    desk.show(FOCUS if volumes or not (frames or films) else KEYPOINTS if frames else XRAY)
     return desk
 
 

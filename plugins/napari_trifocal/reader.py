@@ -1,4 +1,4 @@
-"""Volumes into napari, in RAS millimetres, and ultrasound pictures and cines, on pixels."""
+"""Into napari: volumes in RAS millimetres, X-ray films, and ultrasound pictures and cines on pixels."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from napari_trifocal.keypoints_layers import to_layers
 from napari_trifocal.reel import DICOM, PICTURES, open_reel, shows_frames
+from napari_trifocal.xray_kind import is_film
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,12 +20,12 @@ SUFFIXES = (".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd", ".dcm", ".zip")
 
 
 def get_reader(path: str | list[str]) -> Read | None:
-    """Return a reader if the paths look like volumes or ultrasound, else None."""
+    """Return a reader if the paths look like volumes, X-ray films or ultrasound, else None."""
     paths = [Path(p) for p in ([path] if isinstance(path, str | Path) else path)]
     if not paths:
         return None
     if all(p.name.lower().endswith(PICTURES) for p in paths):
-        return read_frames
+        return read_either if any(map(is_film, paths)) else read_frames
     if all(p.name.lower().endswith(SUFFIXES) and p.suffix.lower() not in DICOM for p in paths):
         return read_volumes
     fits = all(p.is_dir() or p.name.lower().endswith(SUFFIXES + PICTURES + DICOM) for p in paths)
@@ -32,15 +33,32 @@ def get_reader(path: str | list[str]) -> Read | None:
 
 
 def read_either(path: str | list[str]) -> list[LayerDataTuple]:
-    """Read what may be ultrasound or a volume: all that is ultrasound as one layer, each volume as another.
+    """Read what may be ultrasound, X-ray films or volumes: ultrasound as one layer, the others one by one.
 
     Raises:
-        ImageError: If it is neither; one sentence says why.
+        ImageError: If it is none of them; one sentence says why.
     """
     paths = [path] if isinstance(path, str | Path) else list(path)
-    frames = [p for p in paths if shows_frames(Path(p))]
-    layers = read_volumes([p for p in paths if p not in frames])
+    films = [p for p in paths if is_film(Path(p))]
+    frames = [p for p in paths if p not in films and shows_frames(Path(p))]
+    layers = read_volumes([p for p in paths if p not in frames and p not in films])
+    layers += read_films(films)
     return layers + (read_frames(frames) if frames else [])
+
+
+def read_films(path: str | list[str]) -> list[LayerDataTuple]:
+    """Read each file as an X-ray film, bone white, with what its file says in the layer's metadata.
+
+    Raises:
+        ImageError: If one cannot be read; one sentence says why.
+    """
+    from napari_trifocal import xray_layers  # noqa: F401 - says how a film becomes a layer
+    from trifocal import io
+
+    layers: list[LayerDataTuple] = []
+    for p in [path] if isinstance(path, str | Path) else path:
+        layers += to_layers(io.read_radiograph(p), name=Path(p).name)
+    return layers
 
 
 def read_frames(path: str | list[str]) -> list[LayerDataTuple]:

@@ -41,6 +41,13 @@ def sample_ivc() -> list[LayerDataTuple]:
     return to_layers(cine_reel("IVC"))
 
 
+def sample_trunk() -> list[LayerDataTuple]:
+    """Make a chest CT that X-rays can be simulated from."""
+    from napari_trifocal.xray_jobs import SAMPLE_NAME, sample_ct
+
+    return to_layers(sample_ct(), name=SAMPLE_NAME)
+
+
 def hc_reel() -> Reel:
     """A synthetic fetal head as frames to work on."""
     from trifocal.keypoints.phantoms import phantom

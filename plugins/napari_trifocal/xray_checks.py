@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from napari_trifocal.xray_offers import Offer, offer_of
-from trifocal.predictor import Progress, silent
+from napari_trifocal.xray_offers import Offer, merged, offer_of
+from trifocal.xray.view_check import check_views
 
 if TYPE_CHECKING:
-    from napari_trifocal.xray_jobs import Order
+    from trifocal.xray.inputs import Prepared
 
 
 @dataclass(frozen=True)
@@ -17,22 +17,28 @@ class Checked:
     """What came of it.
 
     Attributes:
-        offers: What looks wrong with the X-rays, with what would mend it.
+        offers: What looks wrong with the X-rays and could be mended.
+        findings: What looks wrong with them and could not: the same view twice, say.
         doubts: Sentences about the geometry and the films that the user should read.
     """
 
     offers: tuple[Offer, ...] = ()
+    findings: tuple[str, ...] = ()
     doubts: tuple[str, ...] = ()
 
+    @property
+    def left(self) -> tuple[str, ...]:
+        """What a result is made in spite of, if nothing is done about it."""
+        return (*(offer.text for offer in self.offers), *self.findings)
 
-def look_over(order: Order, progress: Progress = silent) -> Checked:
-    """Look at what the files say, at the geometry's numbers and at the films themselves.
 
-    Raises:
-        ValueError: If a film cannot be used as it is.
-    """
-    progress(0.0, "looking the films over")
-    prepared = order.prepare()
-    offers = [offer_of(said) for said in prepared.warnings]
-    doubts = [said for said, offer in zip(prepared.warnings, offers, strict=True) if offer is None]
-    return Checked(tuple(offer for offer in offers if offer is not None), tuple(doubts))
+def look_over(prepared: Prepared) -> Checked:
+    """Look at what the files say, at the geometry's numbers and at the films themselves."""
+    positions = [radiograph.position for radiograph in prepared.radiographs.values()]
+    found = check_views(prepared.inputs.films, prepared.inputs.grid, positions=positions)
+    said = dict.fromkeys((*prepared.warnings, *(finding.text for finding in found)))
+    offers = {sentence: offer_of(sentence) for sentence in said}
+    mended = [offer for offer in offers.values() if offer is not None]
+    wrong = tuple(finding.text for finding in found if offers[finding.text] is None)
+    doubts = tuple(text for text, offer in offers.items() if offer is None and text not in wrong)
+    return Checked(merged(mended), wrong, doubts)

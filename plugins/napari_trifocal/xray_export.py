@@ -48,9 +48,9 @@ def save(
     weights = {"sha256": prediction.weights_sha256} if prediction.weights_sha256 else None
     summary = summarise(prediction, prepared, metrics=metrics, weights=weights, warnings=answer.doubts)
     parameters = {
-        "fixes": {side: slot.fix.record() for side, slot in answer.order.slots.items()},
-        "findings_left": answer.order.findings,
-        "engine": answer.order.engine,
+        "fixes": {side: slot.fix.record() for side, slot in answer.order.arrangement.slots.items()},
+        "findings_left": answer.order.checked.left if answer.order.checked else (),
+        "engine": answer.order.options.engine,
     }
     save_prediction(
         prediction, prepared, folder, summary=summary, truth=true, weights=weights, parameters=parameters

@@ -41,6 +41,7 @@ class XrayForm(QWidget):
         notice: What stands above the groups, whatever is scrolled.
         doubt: What a result must not be read without; also above.
         footer: What stands below them.
+        widest: Pixels across that everything needs.
     """
 
     view_chosen = Signal(str)
@@ -57,26 +58,39 @@ class XrayForm(QWidget):
         self._arrange()
         self._connect_session()
         self._connect_panels()
-        self._on_setup()
+        self._on_arranged()
         self._on_checked()
         self._on_options()
+        self.layout().activate()
+        self.widest = self.minimumSizeHint().width()  # with everything shown: the panel is not to grow later
         self.show_answer(None)
 
     def show_answer(self, answer: Answer | None) -> None:
         """Show what a reconstruction doubts, and the X-rays beside their re-projections."""
         self.result_group.setVisible(answer is not None)
-        self.doubt.setVisible(answer is not None and bool(answer.doubts))
+        self._show_doubt()
         if answer is None:
             return
-        self.doubt.setText("\n".join(answer.doubts))
         prediction = answer.prediction
         ct = prediction.ct
         grid = f"{' x '.join(map(str, ct.shape))} voxels of {ct.spacing_mm[0]:.2f} mm"
         self.result.about.setText(f"{grid}, by {prediction.engine} in {prediction.seconds:.1f} s")
         self._on_refined()
 
+    def _show_doubt(self) -> None:
+        session = self._session
+        doubts = [] if session.answer is None else list(session.answer.doubts)
+        if session.stale:
+            doubts.insert(0, "the result is of other X-rays or another geometry: reconstruct again")
+        self.doubt.setText("\n".join(doubts))
+        self.doubt.setVisible(bool(doubts))
+
+    def _on_typed(self, side: Side, name: str, value: object) -> None:
+        session = self._session
+        session.take(lambda: session.arrangement.typed(side, name, value))
+
     def _on_slots(self) -> None:
-        resolved = self._session.resolved
+        resolved = self._session.arrangement.resolved
         for side, panel in self.slots.items():
             view, assumed = resolved.view(side), resolved.assumed(side, "pixel_mm")
             slot = self._session.slots.get(side)
@@ -86,13 +100,19 @@ class XrayForm(QWidget):
             panel.show_slot(slot, pixel, "" if assumed is None else assumed.why)
         self.exchange.setEnabled(bool(self._session.slots))
 
-    def _on_setup(self) -> None:
+    def _on_arranged(self) -> None:
+        arrangement = self._session.arrangement
         self._on_slots()
-        self.geometry.show_geometry(self._session.resolved, exact=self._session.setup.given is not None)
+        exact = arrangement.setup.given is not None and not arrangement.resolved.assumptions
+        self.geometry.show_geometry(arrangement.resolved, exact=exact)
+        self._show_doubt()
 
     def _on_checked(self) -> None:
-        self.offers.show_offers(self._session.found.offers)
-        self.geometry.show_doubts(self._session.found.doubts)
+        found = self._session.found
+        self.offers.show_offers(
+            () if found is None else found.offers, () if found is None else found.findings
+        )
+        self.geometry.show_doubts(() if found is None else found.doubts)
 
     def _on_options(self) -> None:
         self.run.show_options(self._session.options)
@@ -161,7 +181,7 @@ class XrayForm(QWidget):
 
     def _connect_session(self) -> None:
         session = self._session
-        session.setup_changed.connect(self._on_setup)
+        session.arranged.connect(self._on_arranged)
         session.checked.connect(self._on_checked)
         session.options_changed.connect(self._on_options)
         session.predicted.connect(self.show_answer)
@@ -178,12 +198,13 @@ class XrayForm(QWidget):
             )
             panel.cleared.connect(lambda side=side: session.clear(side))
             panel.change_wanted.connect(lambda what, side=side: session.change(side, what))
-            panel.pixel_typed.connect(lambda mm, side=side: session.type_field(side, "pixel_mm", mm or None))
+            panel.pixel_typed.connect(lambda mm, side=side: self._on_typed(side, "pixel_mm", mm or None))
         self.exchange.clicked.connect(session.exchange)
         self.offers.accepted.connect(session.accept)
-        self.geometry.typed.connect(session.type_field)
-        self.geometry.extent_typed.connect(session.type_extent)
-        self.geometry.energy_typed.connect(session.type_energy)
+        take = session.take
+        self.geometry.typed.connect(self._on_typed)
+        self.geometry.extent_typed.connect(lambda mm: take(lambda: session.arrangement.boxed(mm)))
+        self.geometry.energy_typed.connect(lambda kev: take(lambda: session.arrangement.with_energy(kev)))
         self.run.chosen.connect(lambda options: session.choose(**options))
         self.run.wanted.connect(session.reconstruct)
         self.simulate.story.connect(session.tell_story)

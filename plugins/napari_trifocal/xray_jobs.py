@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from napari_trifocal.xray_arrangement import Arrangement
+from napari_trifocal.xray_checks import Checked, look_over
+from napari_trifocal.xray_engines import ENGINES
 from napari_trifocal.xray_layers import (
     ct_layer,
     null_space_layer,
@@ -14,7 +17,6 @@ from napari_trifocal.xray_layers import (
     std_layer,
     surface_layers,
 )
-from napari_trifocal.xray_offers import offer_of
 from napari_trifocal.xray_slot import SIDES, Slot
 from trifocal.predictor import Progress, silent
 from trifocal.radiograph import Radiograph
@@ -25,9 +27,30 @@ if TYPE_CHECKING:
     from napari_trifocal.layers import LayerData
     from napari_trifocal.xray_engines import Engines
     from napari_trifocal.xray_setup import Setup
-    from napari_trifocal.xray_slot import Side
     from trifocal.image import Image
     from trifocal.xray.predictor import XrayPrediction
+
+REFINE_STEPS = 15
+SAMPLE_NAME, SAMPLE_SEED, SAMPLE_MM = "Trunk phantom", 5, 4.0
+SAMPLE_CENTER_MM, SAMPLE_EXTENT_MM = (0.0, 0.0, 70.0), (384.0, 320.0, 320.0)
+"""Of the chest; 0 is the dome of the right diaphragm."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to reconstruct.
+
+    Attributes:
+        engine: One of `xray_engines.ENGINES`.
+        device: "auto", "cpu" or "cuda".
+        refine: Whether the volume is brought into agreement with the films.
+        samples: For the uncertainty, 0 for the engine's own estimate.
+    """
+
+    engine: str = next(iter(ENGINES))
+    device: str = "auto"
+    refine: bool = True
+    samples: int = 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,29 +58,16 @@ class Order:
     """What to reconstruct.
 
     Attributes:
-        slots: The X-rays, one or two.
-        setup: Where sources and detectors stood.
-        engine: One of `xray_engines.ENGINES`.
-        device: "auto", "cpu" or "cuda".
-        refine: Steps of the physics refinement, 0 for none.
-        samples: For the uncertainty, 0 for the engine's own estimate.
-        findings: Sentences about views that look wrong and that the user left as they are.
+        arrangement: X-rays and geometry.
+        options: How.
+        checked: What came of looking the films over; None if that has not been done yet.
         engines: What is loaded already.
     """
 
-    slots: dict[Side, Slot]
-    setup: Setup
-    engine: str
-    device: str
-    refine: int
-    samples: int
-    findings: tuple[str, ...]
+    arrangement: Arrangement
+    options: Options
+    checked: Checked | None
     engines: Engines
-
-    @property
-    def sides(self) -> list[Side]:
-        """The views that there are, the frontal one first."""
-        return [side for side in SIDES if side in self.slots]
 
     def prepare(self) -> Prepared:
         """What a prediction is made from, and what there is to say about it.
@@ -65,15 +75,23 @@ class Order:
         Raises:
             ValueError: If the geometry makes no sense, or a film cannot be used as it is.
         """
-        films = {side: self.slots[side].film() for side in self.sides}
-        found = self.setup.resolve(films)
+        arrangement, found = self.arrangement, self.arrangement.resolved
         made = prepare(
-            {str(side): film for side, film in films.items()},
+            {str(side): arrangement.slots[side].film() for side in found.sides},
             geometry=found.geometry,
-            refine=self.refine,
-            samples=self.samples,
+            refine=REFINE_STEPS if self.options.refine else 0,
+            samples=self.options.samples,
         )
         return replace(made, assumptions=found.assumptions)
+
+    def look_over(self, progress: Progress = silent) -> Checked:
+        """Look at the films and the geometry before anything is reconstructed.
+
+        Raises:
+            ValueError: If a film or the geometry cannot be used.
+        """
+        progress(0.0, "looking the films over")
+        return look_over(self.prepare())
 
     def predict(self, progress: Progress = silent) -> Answer:
         """Reconstruct, and make the layer data here rather than on the interface thread.
@@ -84,11 +102,12 @@ class Order:
         """
         progress(0.0, "preparing the films")
         prepared = self.prepare()
-        progress(0.05, f"loading the engine {self.engine}")
-        engine = self.engines.get(self.engine, self.device)
+        checked = look_over(prepared) if self.checked is None else self.checked
+        progress(0.05, f"loading the engine {self.options.engine}")
+        engine = self.engines.get(self.options.engine, self.options.device)
         prediction = engine.predict(prepared.inputs, progress=lambda f, what: progress(0.1 + 0.8 * f, what))
         progress(0.9, "making surfaces")
-        return Answer.of(self, prepared, prediction)
+        return Answer.of(replace(self, checked=checked), prepared, prediction)
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,8 +136,9 @@ class Answer:
     def of(cls, order: Order, prepared: Prepared, prediction: XrayPrediction) -> Answer:
         """Make the layers of a prediction."""
         films = [view.film for view in prediction.views]
-        doubts = [f"made in spite of: {finding}" for finding in order.findings]
-        told = [said for said in prepared.warnings if not offer_of(said)]
+        checked = order.checked or Checked()
+        doubts = [f"made in spite of: {finding}" for finding in checked.left]
+        told = [*checked.doubts]
         told += [f"assumed {a.field} {a.value} of the {a.view or 'box'}" for a in prepared.assumptions]
         doubts += list(dict.fromkeys([*prediction.warnings, *told]))
         return cls(
@@ -134,7 +154,7 @@ class Answer:
     @property
     def refined(self) -> bool:
         """Whether there is a difference between before and after."""
-        return self.order.refine > 0
+        return self.order.options.refine
 
     def volume(self, *, refined: bool) -> Image:
         """The CT before or after the refinement."""
@@ -148,14 +168,12 @@ class Simulation:
     Attributes:
         ct: What was projected.
         name: Of the CT.
-        setup: Where sources and detectors stood, and the box that was planned around the CT.
-        slots: The X-rays.
+        arrangement: The X-rays, and the geometry with the box that was planned around the CT.
     """
 
     ct: Image
     name: str
-    setup: Setup
-    slots: dict[Side, Slot] = field(default_factory=dict)
+    arrangement: Arrangement
 
 
 def simulate(ct: Image, name: str, setup: Setup, progress: Progress = silent) -> Simulation:
@@ -166,7 +184,7 @@ def simulate(ct: Image, name: str, setup: Setup, progress: Progress = silent) ->
         ValueError: If the geometry makes no sense.
     """
     progress(0.1, f"projecting {name}")
-    grid = plan_grid(ct)
+    grid = plan_grid(ct, setup.voxels)
     geometry = setup.preset(grid)
     films = project_ct(ct, geometry, progress=progress)
     slots = {}
@@ -182,12 +200,15 @@ def simulate(ct: Image, name: str, setup: Setup, progress: Progress = silent) ->
             notes={"simulated_from": name, "energy_kev": geometry.energy_kev},
         )
         slots[side] = Slot(radiograph, simulated=True)
-    return Simulation(ct, name, replace(setup, given=geometry), slots)
+    return Simulation(ct, name, Arrangement(slots, replace(setup, given=geometry)))
 
 
-def sample_ct(seed: int, progress: Progress = silent) -> Image:
-    """The trunk that the project generates itself, in HU."""
+def sample_ct(progress: Progress = silent) -> Image:
+    """The chest of a trunk that the project generates itself, in HU."""
     from trifocal.xray.phantoms import torso
 
     progress(0.0, "making the trunk phantom")
-    return torso(seed)
+    trunk = torso(SAMPLE_SEED, spacing_mm=SAMPLE_MM)
+    progress(0.8, "cutting out the chest")
+    low = trunk.world_to_index(np.array(SAMPLE_CENTER_MM) - np.array(SAMPLE_EXTENT_MM) / 2)
+    return trunk.crop(np.rint(low), np.rint(low + np.array(SAMPLE_EXTENT_MM) / trunk.spacing_mm))

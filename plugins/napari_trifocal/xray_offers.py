@@ -6,14 +6,14 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from napari_trifocal.xray_slot import FRONTAL, INVERT, LATERAL
+from trifocal.xray.fix import FILMS, FIXES, SWAP
 
 if TYPE_CHECKING:
-    from napari_trifocal.xray_slot import Side
+    from collections.abc import Iterable
 
-EXCHANGE = "exchange"
-_WORD = re.compile(r"--fix (?:(?P<swap>swap)|(?P<deed>mirror|flip|turn-\d+|invert)-(?P<film>ap|lateral))")
-_TAIL = re.compile(r"[:,;]?\s*(?:(?:or|if [^:,]*)[:,]?\s*)*(?:use|by)\s+--fix.*$")
+_WORD = re.compile(r"--fix ([a-z0-9-]+)")
+_TAIL = re.compile(r"(?:[:;][^:;]*|,? or use |,? use )--fix.*$")
+"""What a sentence tells users of the command line to do."""
 
 
 @dataclass(frozen=True)
@@ -22,38 +22,41 @@ class Offer:
 
     Attributes:
         text: What looks wrong, and why.
-        change: "exchange", or a change of X-rays (see `xray_slot`); "" where there is nothing to offer.
-        sides: Which X-rays are to be changed.
-        times: How often, for turns by 90 degrees.
+        words: Of `fix.FIXES`: what would mend it, all of it together.
     """
 
     text: str
-    change: str = ""
-    sides: tuple[Side, ...] = ()
-    times: int = 1
+    words: tuple[str, ...]
 
     @property
     def label(self) -> str:
         """What a button that does it says."""
-        if self.change == EXCHANGE:
-            return "Exchange the views"
-        angle = f" by {90 * self.times}\u00b0" if self.change == "turn" else ""
-        return f"{self.change.capitalize()} {' and '.join(self.sides)}{angle}" if self.change else ""
+        deeds = []
+        for word in self.words:
+            if word == SWAP:
+                deeds.append("exchange the views")
+                continue
+            deed, _, film = word.rpartition("-")
+            turned, _, angle = deed.partition("-")
+            deeds.append(f"{turned} {FILMS[film]}" + (f" by {angle}\u00b0" if angle else ""))
+        label = ", ".join(deeds)
+        return label[:1].upper() + label[1:]
 
 
 def offer_of(sentence: str) -> Offer | None:
-    """The offer in a sentence that names a fix of the command line; None if it names none."""
-    found = _WORD.search(sentence)
-    if found is None:
-        return None
-    text = _TAIL.sub("", sentence).strip()
-    if found["swap"]:
-        return Offer(text, EXCHANGE)
-    side = FRONTAL if found["film"] == "ap" else LATERAL
-    deed, _, angle = found["deed"].partition("-")
-    return Offer(text, deed, (side,), int(angle) // 90 if angle else 1)
+    """The offer in a sentence that names a fix of the command line; None if it names none.
+
+    Where it names two that exclude each other ("... or turn-270-ap"), the first is offered.
+    """
+    words = tuple(word for word in _WORD.findall(sentence) if word in FIXES)
+    return Offer(_TAIL.sub("", sentence).strip(), words) if words else None
 
 
-def inverted(sentence: str, side: Side) -> Offer:
-    """The offer to invert an X-ray that looks as if dark were dense."""
-    return Offer(sentence, INVERT, (side,))
+def merged(offers: Iterable[Offer]) -> tuple[Offer, ...]:
+    """Offers of the same change as one, with what each of them says."""
+    texts: dict[tuple[str, ...], list[str]] = {}
+    for offer in offers:
+        said = texts.setdefault(offer.words, [])
+        if offer.text not in said:
+            said.append(offer.text)
+    return tuple(Offer("; ".join(said), words) for words, said in texts.items())

@@ -42,21 +42,25 @@ class OffersPanel(QWidget):
         labels = (self._rows.itemAt(i).widget() for i in range(self._rows.count()))
         return [label.text() for label in labels if not isinstance(label, QPushButton)]
 
-    def show_offers(self, offers: Sequence[Offer]) -> None:
-        """Show these and no others."""
+    def show_offers(self, offers: Sequence[Offer], findings: Sequence[str] = ()) -> None:
+        """Show these and no others; there is no button for what cannot be mended here."""
         self.buttons.clear()
         while self._rows.count():
             widget = self._rows.takeAt(0).widget()
             widget.setParent(None)
             widget.deleteLater()
+        for finding in findings:
+            self._say(finding)
         for offer in offers:
-            label = text()
-            label.setText(offer.text)
-            label.setStyleSheet(f"color: {COLOURS['uncoupled']};")
-            self._rows.addWidget(label)
-            if offer.label:
-                button = QPushButton(offer.label)
-                button.clicked.connect(lambda _, offer=offer: self.accepted.emit(offer))
-                self._rows.addWidget(button)
-                self.buttons[offer.label] = button
-        self.setVisible(bool(offers))
+            self._say(offer.text)
+            button = QPushButton(offer.label)
+            button.clicked.connect(lambda _, offer=offer: self.accepted.emit(offer))
+            self._rows.addWidget(button)
+            self.buttons[offer.label] = button
+        self.setVisible(bool(offers) or bool(findings))
+
+    def _say(self, sentence: str) -> None:
+        label = text()
+        label.setText(sentence)
+        label.setStyleSheet(f"color: {COLOURS['uncoupled']};")
+        self._rows.addWidget(label)

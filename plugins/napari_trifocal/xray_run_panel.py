@@ -15,7 +15,7 @@ from napari_trifocal.xray_engines import DEVICES, ENGINES
 if TYPE_CHECKING:
     from napari.layers import Layer
 
-    from napari_trifocal.xray_session import Options
+    from napari_trifocal.xray_jobs import Options
 
 ABOUT = {
     "network": "the bundled network, 64 voxels along the longest edge",

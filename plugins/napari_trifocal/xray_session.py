@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,48 +11,25 @@ from psygnal import Signal
 
 from napari_trifocal.message import Message
 from napari_trifocal.worker import JobQueue, Post
-from napari_trifocal.xray_checks import Checked, look_over
+from napari_trifocal.xray_arrangement import Arrangement
+from napari_trifocal.xray_checks import Checked
 from napari_trifocal.xray_compare import Truth
-from napari_trifocal.xray_engines import ENGINES, Engines, load_engine
+from napari_trifocal.xray_engines import Engines, load_engine
 from napari_trifocal.xray_films import read_films
-from napari_trifocal.xray_jobs import Order, sample_ct, simulate
-from napari_trifocal.xray_offers import EXCHANGE
-from napari_trifocal.xray_setup import Setup
-from napari_trifocal.xray_slot import FRONTAL, LATERAL, SIDES, Slot
+from napari_trifocal.xray_jobs import SAMPLE_NAME, Options, Order, sample_ct, simulate
 from trifocal.predictor import Cancelled
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     from napari_trifocal.xray_compare import Comparison
     from napari_trifocal.xray_engines import Load
     from napari_trifocal.xray_films import FilmFiles
     from napari_trifocal.xray_jobs import Answer, Simulation
     from napari_trifocal.xray_offers import Offer
-    from napari_trifocal.xray_slot import Side
+    from napari_trifocal.xray_slot import Side, Slot
     from trifocal.image import Image
     from trifocal.predictor import Progress
-
-SAMPLE_SEED = 5
-REFINE_STEPS = 15
-SAMPLE_NAME = "Trunk phantom"
-
-
-@dataclass(frozen=True)
-class Options:
-    """How to reconstruct.
-
-    Attributes:
-        engine: One of `xray_engines.ENGINES`.
-        device: "auto", "cpu" or "cuda".
-        refine: Whether the volume is brought into agreement with the films.
-        samples: For the uncertainty, 0 for the engine's own estimate.
-    """
-
-    engine: str = next(iter(ENGINES))
-    device: str = "auto"
-    refine: bool = True
-    samples: int = 4
 
 
 class XraySession:
@@ -64,8 +41,7 @@ class XraySession:
         load: Makes an engine from the name of its checkpoint and a device.
 
     Signals:
-        slots_changed: Other X-rays.
-        setup_changed: Another geometry.
+        arranged: Other X-rays or another geometry.
         checked: The films and the geometry have been looked over.
         options_changed: Another engine, device, refinement or number of samples.
         simulated: A `Simulation`.
@@ -76,10 +52,8 @@ class XraySession:
         progress: Fraction and what is being done; fraction 1 when nothing runs any more.
 
     Attributes:
-        slots: The X-rays by side.
-        setup: What the user says about sources, detectors and the box.
-        resolved: Where they stand, with what the films say and what had to be assumed.
-        found: What looks wrong, with what would mend it; nothing is mended unasked.
+        arrangement: X-rays and geometry.
+        found: What looks wrong, with what would mend it; nothing is mended unasked. None until it is known.
         options: How to reconstruct.
         truth: What a reconstruction is compared with.
         answer: The newest reconstruction.
@@ -87,8 +61,7 @@ class XraySession:
         refined: Whether the volume after the refinement is looked at.
     """
 
-    slots_changed = Signal()
-    setup_changed = Signal()
+    arranged = Signal()
     checked = Signal()
     options_changed = Signal()
     simulated = Signal(object)
@@ -99,10 +72,8 @@ class XraySession:
     progress = Signal(float, str)
 
     def __init__(self, post: Post, device: str = "auto", load: Load = load_engine) -> None:
-        self.slots: dict[Side, Slot] = {}
-        self.setup = Setup()
-        self.resolved = self.setup.resolve({})
-        self.found = Checked()
+        self.arrangement = Arrangement()
+        self.found: Checked | None = Checked()
         self.options = Options(device=device)
         self.truth: Truth | None = None
         self.answer: Answer | None = None
@@ -116,14 +87,19 @@ class XraySession:
         self._saving = JobQueue(post, "trifocal-xray-save")
 
     @property
+    def slots(self) -> Mapping[Side, Slot]:
+        """The X-rays by side."""
+        return self.arrangement.slots
+
+    @property
+    def stale(self) -> bool:
+        """Whether the newest reconstruction is of other X-rays or of another geometry."""
+        return self.answer is not None and self.answer.order.arrangement is not self.arrangement
+
+    @property
     def busy(self) -> bool:
         """Whether anything is being read, computed or written."""
         return any(queue.busy for queue in self._queues)
-
-    @property
-    def findings(self) -> tuple[str, ...]:
-        """What looks wrong with the X-rays, as sentences."""
-        return tuple(offer.text for offer in self.found.offers)
 
     def open(self, paths: Iterable[str | Path], side: Side | None = None) -> None:
         """Read X-rays; each goes to `side`, or to where its file says that it belongs."""
@@ -135,53 +111,40 @@ class XraySession:
 
     def place(self, slot: Slot, side: Side | None = None, *, taken: Iterable[Side] = ()) -> Side:
         """Put an X-ray into a slot: the one named, the one that its file names, or one that is empty."""
-        free = [s for s in SIDES if s not in taken]
-        empty = [s for s in free if s not in self.slots]
-        if side is None and slot.side in free:
-            side = slot.side
-        chosen = side or next(iter([*empty, *free]), FRONTAL)
-        self._take({**self.slots, chosen: slot}, self.setup.forgetting(chosen))
+        chosen = side or self.arrangement.side_for(slot, taken)
+        if not self.take(lambda: self.arrangement.placed(slot, chosen)):
+            self.take(lambda: Arrangement({**self.slots, chosen: slot}))  # what was typed does not fit it
         return chosen
 
     def clear(self, side: Side) -> None:
         """Empty a slot."""
         if side in self.slots:
-            self._take({s: slot for s, slot in self.slots.items() if s != side}, self.setup.forgetting(side))
+            self.take(lambda: self.arrangement.cleared(side))
 
     def exchange(self) -> None:
         """The frontal X-ray becomes the lateral one and the other way round."""
         if self.slots:
-            other = {FRONTAL: LATERAL, LATERAL: FRONTAL}
-            self._take({other[side]: slot for side, slot in self.slots.items()}, self.setup)
+            self.take(self.arrangement.exchanged)
 
     def change(self, side: Side, what: str) -> None:
         """Mirror, flip, turn or invert an X-ray; see `Slot.changed`."""
         if side in self.slots:
-            self._take({**self.slots, side: self.slots[side].changed(what)}, self.setup)
-
-    def type_field(self, side: Side, name: str, value: Any) -> bool:
-        """Say something about a view: a field of `Known`; None to go by the file again."""
-        return self._try(lambda: self.setup.typed(side, name, value, self.resolved))
-
-    def type_extent(self, extent_mm: tuple[float, float, float]) -> bool:
-        """Say how large the box is."""
-        return self._try(lambda: self.setup.boxed(extent_mm, self.resolved))
-
-    def type_energy(self, kev: float) -> bool:
-        """Say at which effective energy the films were taken."""
-        given = self.setup.given
-        given = None if given is None else replace(given, energy_kev=kev)
-        return self._try(lambda: replace(self.setup, energy_kev=kev, given=given))
+            self.take(lambda: self.arrangement.changed(side, what))
 
     def accept(self, offer: Offer) -> None:
         """Do what was offered."""
-        if offer.change == EXCHANGE:
-            self.exchange()
-        elif offer.change:
-            slots = dict(self.slots)
-            for side in [s for s in offer.sides if s in slots] * offer.times:
-                slots[side] = slots[side].changed(offer.change)
-            self._take(slots, self.setup)
+        self.take(lambda: self.arrangement.accepted(offer))
+
+    def take(self, make: Callable[[], Arrangement]) -> bool:
+        """Work on another arrangement; if it makes no sense, all stays as it is and the reason is said."""
+        try:
+            self.arrangement = make()
+        except ValueError as error:
+            self.arranged.emit()  # the fields go back to what holds
+            return self.refuse(error)
+        self.arranged.emit()
+        self._check()
+        return True
 
     def choose(self, **options: Any) -> None:
         """Take another engine, device, refinement or number of samples."""
@@ -210,9 +173,9 @@ class XraySession:
         """Project a CT into both slots, in the geometry that is set."""
         self._simulate(lambda _: ct, name, then_reconstruct=then_reconstruct)
 
-    def tell_story(self, seed: int = SAMPLE_SEED) -> None:
+    def tell_story(self) -> None:
         """Make the trunk phantom, project it, reconstruct it and compare the two."""
-        self._simulate(partial(sample_ct, seed), SAMPLE_NAME, then_reconstruct=True)
+        self._simulate(sample_ct, SAMPLE_NAME, then_reconstruct=True)
 
     def run_saving(self, work: Callable[..., Any], done: Callable[[Any], None]) -> None:
         """Run something that writes, away from the interface thread."""
@@ -242,17 +205,7 @@ class XraySession:
         return self._opening, self._checking, self._working, self._comparing, self._saving
 
     def _order(self) -> Order:
-        options = self.options
-        return Order(
-            dict(self.slots),
-            self.setup,
-            options.engine,
-            options.device,
-            REFINE_STEPS if options.refine else 0,
-            options.samples,
-            self.findings,
-            self._engines,
-        )
+        return Order(self.arrangement, self.options, self.found, self._engines)
 
     def _run(
         self,
@@ -269,7 +222,7 @@ class XraySession:
         queue.submit(work, finish, self._fail, self.progress.emit, replace_running=replace_running)
 
     def _simulate(self, make: Callable[[Progress], Image], name: str, *, then_reconstruct: bool) -> None:
-        setup = self.setup
+        setup = self.arrangement.setup
 
         def work(report: Progress) -> Simulation:
             return simulate(make(report), name, setup, report)
@@ -288,7 +241,7 @@ class XraySession:
         told = [f"{slot.radiograph.name}: the {s} X-ray" for slot, s in zip(found.slots, taken, strict=True)]
         alone = len({slot.folder for slot in self.slots.values()}) == 1
         if found.geometry is not None and alone:
-            fits = self._try(lambda: replace(self.setup, given=found.geometry))
+            fits = self.take(partial(self.arrangement.given, found.geometry))
             told += ["geometry from the file beside it"] if fits else []
         self.say("; ".join([*told, *found.problems]), is_error=bool(found.problems))
 
@@ -297,41 +250,16 @@ class XraySession:
         self.answer = None
         self._compare()
         self.simulated.emit(simulation)
-        self._take(dict(simulation.slots), simulation.setup)
+        self.take(lambda: simulation.arrangement)
         self.say(f"two X-rays of {simulation.name}: reconstruct, and compare with it")
-
-    def _try(self, make: Callable[[], Setup]) -> bool:
-        """Take another geometry, if it makes sense; else it stays and the reason is said."""
-        try:
-            setup = make()
-            setup.resolve({side: slot.shape() for side, slot in self.slots.items()})
-        except ValueError as error:
-            self.setup_changed.emit()  # the fields go back to what holds
-            return self.refuse(error)
-        self._take(self.slots, setup)
-        return True
-
-    def _take(self, slots: dict[Side, Slot], setup: Setup) -> None:
-        """Work on these X-rays in this geometry; if it does not fit them, in the usual one."""
-        films = {side: slot.shape() for side, slot in slots.items()}
-        try:
-            resolved = setup.resolve(films)
-        except ValueError as error:
-            self.refuse(error)
-            setup = Setup(energy_kev=setup.energy_kev)
-            resolved = setup.resolve(films)
-        self.slots, self.setup, self.resolved = slots, setup, resolved
-        self.slots_changed.emit()
-        self.setup_changed.emit()
-        self._check()
 
     def _check(self) -> None:
         """Look the films and the geometry over; what was found before is of other films."""
-        self.found = Checked()
+        self.found = None if self.slots else Checked()
         self.checked.emit()
         if self.slots:
             self._checking.submit(
-                partial(look_over, self._order()),
+                self._order().look_over,
                 self._on_checked,
                 self._on_check_failed,
                 replace_running=True,

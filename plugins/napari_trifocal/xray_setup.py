@@ -117,7 +117,7 @@ class Setup:
             kept = [n for n, side in enumerate(sides) if side in films or not films]
             if kept and len(set(sides)) == len(sides) and set(films) <= set(sides):
                 views = tuple(self.given.views[n] for n in kept)
-                geometry = Geometry(views, self.given.grid, self.given.energy_kev)
+                geometry = self.given if len(kept) == len(sides) else replace(self.given, views=views)
                 return Resolved(geometry, (), tuple(sides[n] for n in kept))
         sides = tuple(side for side in SIDES if side in films)
         if not sides:

@@ -55,6 +55,13 @@ class Slot:
             return replace(self, fix=replace(self.fix, turn_deg=(self.fix.turn_deg + 90) % 360))
         return replace(self, fix=replace(self.fix, **{what: not getattr(self.fix, what)}))
 
+    def also(self, fix: Fix) -> Slot:
+        """The same with something more done to it, after what was done before."""
+        slot = self
+        for what in (*[TURN] * (fix.turn_deg // 90), *(w for w in (MIRROR, FLIP, INVERT) if getattr(fix, w))):
+            slot = slot.changed(what)
+        return slot
+
     def film(self) -> Radiograph:
         """The radiograph with what was done to it. Of a large one that was inverted, this takes a while."""
         return self.fix.apply(self.radiograph)

@@ -167,7 +167,7 @@ class XrayWidget(QWidget):
     def _on_simulated(self, simulation: Simulation) -> None:
         layer, self._simulated_from = self._simulated_from, None
         self.scene.drop_results()
-        self._take_box(simulation.setup.given.grid)
+        self._take_box(simulation.arrangement.resolved.geometry.grid)
         old = self.scene.layer(TRUTH)
         if layer is not None and layer in self._viewer.layers:
             self.scene.adopt(TRUTH, layer)
@@ -293,4 +293,4 @@ class XrayWidget(QWidget):
         layout.setContentsMargins(0, 0, 0, 0)
         for part in (self.form.notice, self.form.doubt, area, self.form.footer):
             layout.addWidget(part)
-        self.setMinimumWidth(self.form.minimumSizeHint().width() + 24)
+        self.setMinimumWidth(self.form.widest + 24)
