@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 # share of the half width to the right, share of the front, mm behind it, z, radius; the first three shift
 # until they touch the dome
 STOMACH = (
-    (-0.40, 0.0, 12, -34, 27), (-0.46, 0.08, 0, -50, 37), (-0.47, 0.30, 0, -76, 36), (-0.42, 0.46, 0, -106, 29),
-    (-0.22, 0.52, 0, -132, 23), (0.04, 0.48, 0, -130, 17), (0.20, 0.34, 0, -112, 10),
+    (-0.40, 0.0, 12, -34, 27), (-0.46, 0.08, 0, -50, 37), (-0.47, 0.30, 0, -76, 36),
+    (-0.42, 0.46, 0, -106, 29), (-0.22, 0.52, 0, -132, 23), (0.04, 0.48, 0, -130, 17),
+    (0.20, 0.34, 0, -112, 10),
 )  # fmt: skip
 SINKS = (0, 0, 0.2, 0.6, 1, 0.8, 0.4)  # how far each point follows when the stomach hangs lower
 DUODENUM = (
@@ -41,7 +42,7 @@ def paint_stomach(canvas: Canvas, trunk: Trunk, tissue: Tissue, rng: np.random.G
     s = trunk.scale
     wide = float(trunk.inner.radius(np.pi, -60 * s))
     front = float(trunk.inner.radius(np.pi / 2, -100 * s))
-    full = float(np.clip(np.exp(rng.normal(0.03, 0.24)), 0.65, 1.6))
+    full = float(np.clip(np.exp(rng.normal(-0.08, 0.27)), 0.55, 1.4))
     x, ahead, behind, z, radius = np.array(STOMACH).T
     heights = z * s + np.array(SINKS) * rng.normal(0, 16) * s
     knots = np.column_stack([x * wide, ahead * front - behind * s, heights, radius * s])
@@ -56,7 +57,7 @@ def paint_stomach(canvas: Canvas, trunk: Trunk, tissue: Tissue, rng: np.random.G
     distance += 2.5 * canvas.texture(region, rng, 26 * s)
     canvas.paint(region, distance, tissue["wall"], within="abdomen")
     food = canvas.texture(region, rng, 7.0)
-    level = gas_level(line, float(np.clip(rng.beta(1.6, 2.6), 0.02, 0.97)))
+    level = gas_level(line, float(np.clip(rng.beta(1.5, 3.0), 0.02, 0.97)))
     values = layered(region, level, _meal(food, rng), food)
     canvas.paint(region, distance + (3.0 + 4.0 * max(1.15 - full, 0)) * s, values, within="abdomen")
 
