@@ -9,6 +9,7 @@ import torch
 from trifocal.xray.attenuation import hu_to_mu, mu_to_hu, mu_water, water_mm
 from trifocal.xray.display import Display, from_signal, to_signal
 from trifocal.xray.exposure import Exposure, blurred, expose, without_scatter
+from trifocal.xray.film import Film
 from trifocal.xray.geometry import Geometry, angle_name, c_arm, frontal_and_lateral
 from trifocal.xray.geometry_file import PixelMeaning, read_geometry, read_pixel_meaning, write_geometry
 from trifocal.xray.grid import Grid
@@ -109,6 +110,15 @@ def test_pictures_from_behind_and_from_the_front_have_the_same_orientation():
         towards_left = view.u_mm[0] < 0
         assert towards_left
         assert view.v_mm[2] < 0
+
+
+@pytest.mark.parametrize("coarser", [1, 2, 3, 4])
+def test_a_film_read_on_coarser_pixels_is_not_displaced(coarser):
+    view = frontal_and_lateral(BOX, pixels=48).views[0]
+    ramp = np.indices(view.shape).sum(0).astype(np.float32)
+    seen = Film(view, ramp).onto(view.resized((48 // coarser, 48 // coarser))).line_integrals
+    blocks = ramp.reshape(48 // coarser, coarser, 48 // coarser, coarser).mean((1, 3))
+    np.testing.assert_allclose(seen[1:-1, 1:-1], blocks[1:-1, 1:-1], atol=1e-3)
 
 
 def test_a_resized_view_covers_the_same_area():

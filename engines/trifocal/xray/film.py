@@ -58,8 +58,9 @@ class Film:
         if max(width) > 1:
             values = ndimage.uniform_filter(values, width, mode="constant")
             weight = ndimage.uniform_filter(weight, width, mode="constant")
+        middle = index + np.reshape([0.5 * (n % 2 == 0) for n in width], (2, 1, 1))  # even means lie between
         values, weight = (
-            ndimage.map_coordinates(a, index, order=1, mode="constant", output=np.float32)
+            ndimage.map_coordinates(a, middle, order=1, mode="constant", output=np.float32)
             for a in (values, weight)
         )
         edge = ((index < -0.5) | (index > np.reshape(self.view.shape, (2, 1, 1)) - 0.5)).any(0)
