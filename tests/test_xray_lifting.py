@@ -9,10 +9,11 @@ import pytest
 import torch
 
 from trifocal.xray.attenuation import mu_water
+from trifocal.xray.calibration import Calibration
 from trifocal.xray.film import Film, covering
 from trifocal.xray.geometry import c_arm, frontal_and_lateral
 from trifocal.xray.grid import Grid
-from trifocal.xray.learned import Calibration, Learned, around
+from trifocal.xray.learned import Learned, around
 from trifocal.xray.models.lift import Lift
 from trifocal.xray.models.lifting import LiftingConfig, LiftingEnsemble, LiftingNet
 from trifocal.xray.projection import Projector
@@ -161,11 +162,22 @@ def test_beyond_its_edge_a_film_shows_nothing() -> None:
 
 
 def test_calibration_makes_the_error_match_its_standard_deviation() -> None:
-    rng = np.random.default_rng(0)
-    sigma = np.exp(rng.normal(-3, 1, 40000))
-    error = np.abs(rng.normal(size=40000)) * sigma
-    said = (np.log(sigma) - 0.7) * 1.25  # an estimate that exaggerates
-    fitted = Calibration.fit(torch.from_numpy(said), torch.from_numpy(error))
-    assert fitted.slope == pytest.approx(0.8, abs=0.03)
-    ratio = error / fitted.sigma(torch.from_numpy(said)).numpy()
-    assert np.sqrt(np.mean(ratio**2)) == pytest.approx(1, abs=0.1)
+    torch.manual_seed(0)
+    features = torch.cat([torch.ones(40000, 1), torch.randn(40000, 3)], dim=1).double()
+    weights = torch.tensor([-2.0, 0.8, 0.3, -0.2]).double()
+    error = torch.randn(40000) * torch.exp(features @ weights)
+    fitted = Calibration.fit(features, error)
+    assert fitted.weights == pytest.approx(weights.tolist(), abs=0.02)
+
+
+def test_the_standard_deviation_is_larger_between_air_and_tissue_and_at_edges() -> None:
+    density = torch.ones(1, 1, 12, 4, 4)
+    density[:, :, 6:] = 0.0
+    density[:, :, :2] = 0.55
+    sigma = Calibration((-1.0, 0.0, 0.5, 0.5)).sigma(density, torch.zeros_like(density))[0, 0, :, 2, 2]
+    assert sigma[6] > sigma[9]
+    assert sigma[0] > sigma[9]
+    assert Calibration.from_record({"weights": [1, 2, 3, 4]}).weights == (1, 2, 3, 4)
+    for wrong in ({"weights": [1]}, {"offset": 1}, 3):
+        with pytest.raises(ValueError, match="must have weights"):
+            Calibration.from_record(wrong)

@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from trifocal.checkpoint import CheckpointError
 from trifocal.predictor import silent
+from trifocal.xray.calibration import Calibration
 from trifocal.xray.film import covering
 from trifocal.xray.geometry import frontal_and_lateral
 from trifocal.xray.grid import Grid
@@ -37,41 +38,6 @@ BUNDLED = "xray"
 
 EDGE_MM = 300.0
 """Edge of the cube in which the networks see every volume: lengths are scaled to it, density stays."""
-
-
-@dataclass(frozen=True)
-class Calibration:
-    """From the network's own error to a standard deviation: sigma = exp(offset + slope * log error).
-
-    Fitted on held-out volumes so that the root mean square of error / sigma is 1 at every level of it.
-
-    Attributes:
-        offset: 0.35 is the ratio of standard deviation to mean absolute error of a Laplace distribution.
-        slope: Below 1 where the network exaggerates its differences.
-    """
-
-    offset: float = 0.35
-    slope: float = 1.0
-
-    @classmethod
-    def fit(cls, log_error: Tensor, error: Tensor, bins: int = 20) -> Self:
-        """Line through the root mean square errors of bins of equal size.
-
-        Args:
-            log_error: (N,) what the network said.
-            error: (N,) absolute error in the same unit.
-            bins: Of which the line is made.
-        """
-        said, true = log_error.double().numpy(), error.double().numpy()
-        order = np.array_split(np.argsort(said), bins)
-        x = np.array([said[part].mean() for part in order])
-        y = np.array([0.5 * np.log(np.mean(true[part] ** 2) + 1e-12) for part in order])
-        slope, offset = np.polyfit(x, y, 1)
-        return cls(float(offset), float(slope))
-
-    def sigma(self, log_error: Tensor) -> Tensor:
-        """Standard deviation in the unit of the error."""
-        return torch.exp(self.offset + self.slope * log_error)
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,11 +67,9 @@ class Learned:
         """
         saved = SavedNet.load(path_or_name, device)
         try:
-            calibration = Calibration(**saved.config.get("calibration", {}))
-        except TypeError as error:
-            got = saved.config["calibration"]
-            msg = f"a network's calibration must be an offset and a slope, got {got}"
-            raise CheckpointError(msg) from error
+            calibration = Calibration.from_record(saved.config.get("calibration"))
+        except ValueError as error:
+            raise CheckpointError(str(error)) from error
         return cls(saved.network, calibration, saved.voxels, saved.card, saved.sha256)
 
     @torch.no_grad()
@@ -149,7 +113,7 @@ class Learned:
         log_error = error_of(self.network, images, lift)
         sigma = torch.full_like(density, torch.nan)
         if log_error is not None:
-            sigma = self.calibration.sigma(log_error)[0, 0]
+            sigma = self.calibration.sigma(density[None, None], log_error)[0, 0]
         if samples:
             spread = self._spread(images, lift, samples, progress)
             sigma = spread if log_error is None else torch.sqrt(sigma**2 + spread**2)

@@ -16,10 +16,11 @@ from trifocal.checkpoint import Checkpoint, save
 from trifocal.predictor import pick_device, silent
 from trifocal.provenance import git_commit
 from trifocal.training import Fitted, Plan, best_weights, fit
+from trifocal.xray.calibration import Calibration, features_of
 from trifocal.xray.data import Crops, Scene, imperfect
 from trifocal.xray.judging import encoder_stats
 from trifocal.xray.kept_crops import KeptCrops
-from trifocal.xray.learned import Calibration, error_of
+from trifocal.xray.learned import error_of
 from trifocal.xray.models.cascade import Cascade
 from trifocal.xray.models.lifting import LiftingConfig, LiftingEnsemble, LiftingNet
 from trifocal.xray.models.refiner import RefinerConfig
@@ -109,7 +110,7 @@ def train_lifting(
     judged = held_out([_reader(path) for path in volumes[-held:]], recipe.voxels)
     fits.append(_train_fine(network, volumes[:-held], judged, out / "fine", recipe, where.type, progress))
     network.eval().to(where)
-    calibration = Calibration.fit(*_errors(network, judged, recipe.voxels))
+    calibration = calibrate(network, judged, recipe.voxels)
     figures = judge(network, judged, recipe.voxels)
     members = lifting_record(recipe.network, recipe.members, recipe.voxels // 2)
     config = cascade_record(members, recipe.refiner, 1) | {"calibration": asdict(calibration)}
@@ -290,21 +291,27 @@ def nearest_consistent(scene: Scene, density: Tensor, films: Tensor, steps: int)
 
 
 @torch.no_grad()
-def _errors(model: nn.Module, crops: Sequence[dict[str, Tensor]], voxels: int) -> tuple[Tensor, Tensor]:
-    """Logarithm of the predicted error, and the absolute error after refinement, of voxels of the body."""
-    device = next(model.parameters()).device
+def calibrate(network: nn.Module, crops: Sequence[dict[str, Tensor]], voxels: int) -> Calibration:
+    """Fit the error's scale to that of refined volumes; every other crop with films as they are taken."""
+    device = next(network.parameters()).device
     scene = Scene.usual(voxels, device)
     said, true = [], []
-    for crop in crops:
-        truth, inside = crop["density"][None].to(device), crop["inside"][None].to(device)
+    torch.manual_seed(0)
+    for i, crop in enumerate(crops):
+        truth, inside = crop["density"][None].float().to(device), crop["inside"][None].to(device)
         films = scene.films(truth)
-        log_error = error_of(model, films, scene.lift)
-        assert log_error is not None
+        if i % 2:
+            films = imperfect(films)
+        log_error = error_of(network, films, scene.lift)
+        if log_error is None:
+            return Calibration()
+        density = network(films, scene.lift).float().clamp(0, 4)
         both = [100 * films[:, i] for i in range(2)]
-        refined = sirt(scene.projectors, both, model(films, scene.lift)[:, 0].float().clamp(0, 4), 10)
-        said.append(log_error[:, 0][inside].cpu()[::7])
-        true.append((refined - truth)[inside].abs().cpu()[::7])
-    return torch.cat(said), torch.cat(true)
+        refined = sirt(scene.projectors, both, density[:, 0], 10, relative_error=0.01)
+        said.append(features_of(density, log_error)[:, 0][inside][::7].cpu())
+        true.append((refined - truth)[inside][::7].cpu())
+    with torch.enable_grad():
+        return Calibration.fit(torch.cat(said), torch.cat(true))
 
 
 def _reader(path: Path) -> Callable[[], Image]:
