@@ -107,6 +107,14 @@ def test_noise_makes_least_squares_worse(folder):
     assert max(bad.residuals.values()) > 2 * max(clean.residuals.values())
 
 
+def test_one_film_says_less_than_two(folder):
+    both = evaluate(Source.of(folder, 1), plan()).cases[0].row("least_squares")
+    for side, name in (("frontal", "AP"), ("lateral", "LATERAL")):
+        alone = evaluate(Source.of(folder, 1), plan(films=side)).cases[0].row("least_squares")
+        assert list(alone.residuals) == [name]
+        assert alone.score.psnr_db < both.score.psnr_db
+
+
 def test_tables_name_window_range_and_spacing(evaluation):
     text = markdown(evaluation)
     assert "[-1000, 1000] HU" in text

@@ -186,6 +186,14 @@ def test_residual_of_a_scaled_volume_is_the_share_that_it_lacks(projectors, trut
         assert float(share[0]) == pytest.approx(0.25, abs=1e-5)
 
 
+def test_films_of_nothing_and_films_that_are_unknown_do_no_harm(projectors, truth):
+    empty = [torch.zeros_like(f) for f in projectors.forward(truth)]
+    out = sirt(projectors, empty, truth, 30, relative_error=0.05)
+    assert torch.isfinite(out).all()
+    unknown = [torch.full_like(f, torch.nan) for f in empty]
+    torch.testing.assert_close(sirt(projectors, unknown, truth, 5, relative_error=0.05), truth)
+
+
 @pytest.mark.parametrize("error", [-0.1, 1.0, [0.1], float("nan")])
 def test_an_impossible_error_is_refused(projectors, truth, error):
     with pytest.raises(ValueError, match="relative_error must be"):

@@ -58,6 +58,7 @@ class EvaluateXray:
         film_error: Expected error of the films that the refinement is told; what the exposure changed if
             left out.
         frontal: AP or PA.
+        films: Which the reconstruction is given.
         voxels: Along the longest edge of each volume.
         seed: Of the films' noise.
         device: Where to compute.
@@ -74,6 +75,7 @@ class EvaluateXray:
     scatter: float = 0.0
     film_error: Annotated[float | None, tyro.conf.arg(metavar="SHARE")] = None
     frontal: Literal["AP", "PA"] = "AP"
+    films: Literal["both", "frontal", "lateral"] = "both"
     voxels: int = 64
     seed: int = 0
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -90,6 +92,7 @@ class EvaluateXray:
             exposure=Exposure(self.photons or math.inf, self.scatter),
             film_error=self.film_error,
             frontal=self.frontal,
+            films=self.films,
             voxels=self.voxels,
             seed=self.seed,
             device=self.device,

@@ -105,9 +105,10 @@ def oracle_silhouette(hu: NDArray[np.float32], spacing_mm: ArrayLike) -> NDArray
 
 def _scaled(projectors: Projectors, films: Sequence[Tensor], shape: Tensor) -> Tensor:
     """A volume times the number, 0 or more, by which its projections come closest to the films."""
+    shape = shape.to(films[0])
     over = shape.new_zeros(len(shape))
     under = shape.new_zeros(len(shape))
-    for film, projected in zip(films, projectors.forward(shape.to(films[0])), strict=True):
+    for film, projected in zip(films, projectors.forward(shape), strict=True):
         valid = torch.isfinite(film)
         over = over + torch.where(valid, film * projected, 0.0).sum((-2, -1))
         under = under + torch.where(valid, projected.square(), 0.0).sum((-2, -1))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from trifocal.xray.exposure import Exposure
 from trifocal.xray.learned import BUNDLED
@@ -36,6 +36,7 @@ class EvaluationPlan:
         film_error: Expected error of the films that the predictor is told; by what the exposure changed if
             None, as `trifocal project` writes it.
         frontal: "AP" or "PA".
+        films: Which the predictor and the baselines are given.
         voxels: Along the longest edge of each volume.
         pixels: Rows and columns of each film.
         energy_kev: Effective energy of the beam.
@@ -53,6 +54,7 @@ class EvaluationPlan:
     exposure: Exposure = field(default_factory=Exposure)
     film_error: float | None = None
     frontal: str = "AP"
+    films: Literal["both", "frontal", "lateral"] = "both"
     voxels: int = 64
     pixels: int = 256
     energy_kev: float = 70.0

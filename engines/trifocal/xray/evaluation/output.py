@@ -111,7 +111,7 @@ def score_row(case: Case, engine: str) -> dict[str, Any]:
         "spacing_y_mm": y,
         "spacing_z_mm": z,
         **figures,
-        **{f"residual_{i}": row.residuals.get(view, "") for i, view in enumerate(views, 1)},
+        **{f"residual_{view.lower()}": row.residuals.get(view, "") for view in views},
         "seconds": row.seconds,
     }
 

@@ -132,7 +132,7 @@ def _films(ct: Image, geometry: Geometry, plan: EvaluationPlan, number: int) -> 
         off = float(np.sqrt(np.mean((shown - clean) ** 2)) / max(float(clean.max()), 1e-6))
         error = plan.film_error if plan.film_error is not None else (off if off > 1e-5 else 0.0)
         films.append(Film(view, shown, min(error, 0.5)))
-    return tuple(films)
+    return {"both": tuple(films), "frontal": (films[0],), "lateral": (films[1],)}[plan.films]
 
 
 def _network_rows(name: str, prediction: XrayPrediction, truth: Image, plan: EvaluationPlan) -> list[Row]:

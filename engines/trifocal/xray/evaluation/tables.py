@@ -70,6 +70,7 @@ def caption(evaluation: Evaluation) -> list[str]:
         f"{len(evaluation.cases)} volumes of {patients} patients; PSNR and SSIM on [{low:g}, {high:g}] HU"
         f" with a data range of {high - low:g} HU, voxels of {finest:.2f} to {coarsest:.2f} mm.",
         "Body: over the true body alone.",
+        *([f"From the {plan.films} film alone."] if plan.films != "both" else []),
         "[95 % interval of the mean, resampling patients; too narrow for few, - for one].",
         f"{named(ORACLE)} needs the true outline and mean: nothing can use it, it is shown to compare with.",
     ]
