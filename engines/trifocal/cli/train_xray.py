@@ -111,10 +111,11 @@ class TrainXray:
         return 0
 
     def _train(self) -> list[str]:
+        recipe = self._recipe()  # before phantoms are made, which takes minutes
         fitted, checkpoint = train(
             self._volumes(),
             self.out,
-            self._recipe(),
+            recipe,
             base=_checkpoint(self.init) if self.init else None,
             device=self.device,
             resume=self.resume,
@@ -170,7 +171,7 @@ class TrainXray:
         toggles = () if self.recipe == "ablation" else self.toggles
         return XrayRecipe(
             self._plan(),
-            kind=kind,  # type: ignore[arg-type]
+            kind=kind,
             model=_switched(PRESETS[self.preset], toggles),
             voxels=self.voxels,
             stages=self.stages,
