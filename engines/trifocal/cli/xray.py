@@ -33,8 +33,8 @@ class PredictXray:
 
     Writes ct.nii.gz (HU), std.nii.gz (HU, expected error of each voxel), null_space.nii.gz (share of each
     voxel's structure that the films do not determine), residual_*.tif and .png (film less re-projection),
-    geometry.json, summary.json, panel.png and provenance.json; with --truth also truth.nii.gz, error.nii.gz
-    and figures beside those of baselines in summary.json. All of it or nothing.
+    geometry_used.json, summary.json, panel.png and provenance.json; with --truth also truth.nii.gz,
+    error.nii.gz and figures beside those of baselines in summary.json. All of it or nothing.
 
     Where source and detector stood comes from --geometry, else from a geometry.json beside the films (as
     `trifocal project` writes it), else from the files' headers; what nobody says is assumed and listed.

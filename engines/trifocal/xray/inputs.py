@@ -102,6 +102,11 @@ def prepare(
     for side, radiograph in films.items():
         view = views[side]
         warnings += _orientation_warnings(side, radiograph, view)
+        if {radiograph.position, view.name} == set(_FRONTAL):
+            warnings.append(
+                f"the {side} film says that it is {radiograph.position}, the geometry that it is {view.name}:"
+                " check on which side of the patient the source stood"
+            )
         film = film_from_radiograph(
             radiograph, view, energy_kev=geometry.energy_kev, relative_error=relative_error
         )

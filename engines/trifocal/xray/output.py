@@ -11,7 +11,6 @@ from PIL import Image as Picture
 from trifocal import RESEARCH_USE_ONLY, __version__, io
 from trifocal.files import output_folder
 from trifocal.provenance import jsonable, record, write_record
-from trifocal.xray.film_output import GEOMETRY
 from trifocal.xray.geometry_file import write_geometry
 from trifocal.xray.panel import draw_panel, draw_residual
 
@@ -22,6 +21,9 @@ if TYPE_CHECKING:
     from trifocal.image import Image
     from trifocal.xray.inputs import Prepared
     from trifocal.xray.predictor import Reprojection, XrayPrediction
+
+GEOMETRY_USED = "geometry_used.json"
+"""Not geometry.json: the folder may be that of the films, and this may hold one view only."""
 
 
 def save(
@@ -38,7 +40,7 @@ def save(
 
     The files are ct.nii.gz (HU), std.nii.gz (HU; where the engine gives one), null_space.nii.gz (0 to 1),
     residual_NAME.tif (32-bit float: film less re-projection, line integrals) and residual_NAME.png for each
-    view, geometry.json, summary.json, panel.png and provenance.json; with a truth also truth.nii.gz and
+    view, geometry_used.json, summary.json, panel.png and provenance.json; with a truth also truth.nii.gz and
     error.nii.gz (HU, prediction less truth) on the same grid.
 
     Args:
@@ -63,7 +65,7 @@ def save(
             io.write(error_of(prediction, truth), folder / "error.nii.gz")
         for view in prediction.views:
             _write_residual(view, folder)
-        write_geometry(folder / GEOMETRY, prepared.geometry)
+        write_geometry(folder / GEOMETRY_USED, prepared.geometry)
         text = json.dumps(jsonable(summary), indent=2, ensure_ascii=False)
         (folder / "summary.json").write_text(text + "\n", encoding="utf-8")
         draw_panel(prediction, folder / "panel.png", truth=truth, caption=_caption(summary))
