@@ -9,6 +9,8 @@ import numpy as np
 from trifocal.xray.grid import Grid
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from trifocal.image import Image
 
 # region: how often, lowest and highest start and end in z (mm, 0 = right diaphragm dome)
@@ -19,6 +21,7 @@ REGIONS: dict[str, tuple[float, tuple[float, float], tuple[float, float]]] = {
     "half chest": (0.10, (-110, 60), (110, 240)),
     "slab": (0.06, (-300, 100), (0, 0)),
 }
+LONGEST_MM = 460.0
 
 
 def field_of_view(image: Image, rng: np.random.Generator, voxels: int = 64) -> tuple[Grid, str]:
@@ -37,9 +40,10 @@ def field_of_view(image: Image, rng: np.random.Generator, voxels: int = 64) -> t
     low, high = _heights(region, rng)
     bounds = image.bounds_mm
     low, high = max(low, float(bounds[0, 2])), min(high, float(bounds[1, 2]))
+    low = max(low, high - LONGEST_MM)
     center, size = _body(image, low, high)
     side = float(size[0] * rng.uniform(0.84, 1.28))
-    side = float(np.clip(side, 240, 460))
+    side = float(np.clip(side, 240, LONGEST_MM))
     square = rng.random() < 0.75  # most reconstructions are square; others are cropped to the body
     depth = side if square else float(min(side, size[1] * rng.uniform(1.0, 1.3)))
     edges = np.array([side, depth, high - low])
@@ -64,7 +68,7 @@ def _heights(region: str, rng: np.random.Generator) -> tuple[float, float]:
     return low, high
 
 
-def _body(image: Image, low: float, high: float) -> tuple[np.ndarray, np.ndarray]:
+def _body(image: Image, low: float, high: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """(3,) middle and (3,) size in mm of the body between two heights, without thin things like the table."""
     step = image.spacing_mm
     k0, k1 = (int(np.clip(round((z - image.affine[2, 3]) / step[2]), 0, image.shape[2])) for z in (low, high))
