@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from trifocal import io
+from trifocal import checkpoint, io
 from trifocal.radiograph import Radiograph
 from trifocal.training import Plan
 from trifocal.xray.attenuation import hu_to_mu
@@ -171,6 +171,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--leave", type=int, default=200, help="train: leave the last ones for `measure`")
     parser.add_argument("--crops", type=int, default=4, help="train: pairs of films of each")
     parser.add_argument("--epochs", type=int, default=24, help="train")
+    parser.add_argument("--start", type=Path, help="train: weights to begin with")
     parser.add_argument("--minutes", type=float, help="train: limit")
     parser.add_argument("--out", type=Path, default=Path("build/views"), help="train: folder of the run")
     parser.add_argument("--last", type=int, help="measure: only the last ones")
@@ -197,6 +198,7 @@ def train(asked: argparse.Namespace) -> None:
         batch_size=32,
         learning_rate=2e-3,
         ema=0.98,
+        precision="bf16-mixed",
         budget_minutes=asked.minutes,
         validate_every=max(1, asked.epochs // 8),
     )
@@ -205,7 +207,8 @@ def train(asked: argparse.Namespace) -> None:
         "command": "python docs/xray_views.py " + " ".join(sys.argv[1:]),
         "seed": plan.seed,
     }
-    stored = train_views(np.load(kept)["pairs"], asked.out, ViewRecipe(plan), card)
+    start = None if asked.start is None else checkpoint.load(asked.start, "xray").weights
+    stored = train_views(np.load(kept)["pairs"], asked.out, ViewRecipe(plan), card, start=start)
     print(json.dumps(stored.card, indent=2))  # noqa: T201
 
 

@@ -98,12 +98,25 @@ def train_views(
     out: Path,
     recipe: ViewRecipe,
     card: dict[str, Any],
+    *,
+    start: Mapping[str, Tensor] | None = None,
     progress: Progress = silent,
 ) -> Checkpoint:
-    """Train on pairs of films (N, 2, 96, 96) of dm of water; write `xray-views.safetensors` into a folder."""
+    """Train on pairs of films and write `xray-views.safetensors`.
+
+    Args:
+        pairs: (N, 2, 96, 96) frontal and lateral in dm of water; the last ones are validated on.
+        out: Folder of the run.
+        recipe: How.
+        card: What the checkpoint says of data, command and seed.
+        start: Weights to begin with.
+        progress: May raise `Cancelled`.
+    """
     held = max(1, round(recipe.held * len(pairs)))
     torch.manual_seed(recipe.plan.seed)
     network = ViewNet(recipe.network)
+    if start is not None:
+        network.load_state_dict(start)
     judged = Films(pairs[-held:])
     fit(
         network,

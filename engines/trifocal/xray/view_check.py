@@ -19,7 +19,7 @@ import numpy as np
 from trifocal.checkpoint import CheckpointError
 from trifocal.xray.view_classifier import ViewClassifier
 from trifocal.xray.view_consistency import Stand
-from trifocal.xray.view_net import TURNS
+from trifocal.xray.view_net import TURNS, square
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,7 +38,7 @@ _PROFILE_SIGMA, _PROFILE_MOST = 0.012, 8.0
 _SURE = 0.6
 _NEAREST_AXIS = 0.9  # cosine beyond which a view counts as frontal or lateral (25 degrees)
 _PROFILE, _MASS = 0.05, 0.8
-_SAME = 0.995
+_SAME = 0.99
 _LEAST_LINE_INTEGRAL = 0.05
 _LEFT = {(0, True): "mirrored", (180, False): "upside down", (180, True): "flipped top for bottom"}
 _WORDS = {"frontal": "ap", "lateral": "lateral"}
@@ -102,7 +102,7 @@ def check_views(
     noise = max(film.relative_error for film in films[:2])
     pair_odds = _pair_odds(stand, noise)
     more = np.array([pair_odds[_mirrored(a.ways[0]), _mirrored(a.ways[1]), _parity(a)] for a in arrangements])
-    found = _twice(stand, sides, odds) or _judged(arrangements, sides, odds, more)
+    found = _twice(films, sides, odds) or _judged(arrangements, sides, odds, more)
     return found or _no_pair(stand, noise)
 
 
@@ -222,10 +222,10 @@ def _wrong_kind(i: int, side: str, odds: np.ndarray) -> Finding:
     return Finding("exchanged", i, float(1 / (1 + np.exp(-gap))), text, ("swap",))
 
 
-def _twice(stand: Stand, sides: Sequence[str], odds: np.ndarray) -> tuple[Finding, ...]:
+def _twice(films: Sequence[Film], sides: Sequence[str], odds: np.ndarray) -> tuple[Finding, ...]:
     """Whether both films show the same view: one picture, or two of one kind for certain."""
-    one, other = (image.numpy().ravel() for image in stand.images)
-    mirrored = stand.images[0].flip(-1).numpy().ravel()
+    pictures = [square(film.line_integrals) for film in films[:2]]
+    one, mirrored, other = (p.numpy().ravel() for p in (pictures[0], pictures[0].flip(-1), pictures[1]))
     alike = max(np.corrcoef(one, other)[0, 1], np.corrcoef(mirrored, other)[0, 1])
     text = "both films show the same view: give the other one, or leave one out and use a single film"
     if alike > _SAME and np.corrcoef(one, mirrored)[0, 1] < _SAME:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from trifocal.xray.film import Film
 
-_VOXELS, _PIXELS, _STEPS = 40, 40, 24
+_VOXELS, _PIXELS, _STEPS = 40, 40, 32
 
 Way = tuple[int, bool]
 """Degrees to turn a film counter-clockwise, and whether to mirror it then."""
