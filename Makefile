@@ -14,7 +14,7 @@ PYTEST := OMP_NUM_THREADS=$${OMP_NUM_THREADS:-2} $(WINDOW) $(BIN)/python -m pyte
 export PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help app test test-slow lint format weights-focus weights-keypoints weights-keypoints-story bench clean setup libraries virtual-display
+.PHONY: help app test test-slow lint format weights-focus weights-keypoints weights-keypoints-story weights-xray bench clean setup libraries virtual-display
 
 help: ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' $(MAKEFILE_LIST)
@@ -63,6 +63,14 @@ weights-keypoints-story: setup ## tell SONICHU's training story at a small size 
 	$(BIN)/trifocal simulate keypoints --images 340 --seed 2000000 --out $(WORK)/phantoms
 	OMP_NUM_THREADS=1 $(BIN)/trifocal train keypoints --recipe story --data $(WORK)/phantoms --out $(WORK)/run \
 	    --budget-minutes $(MINUTES) --precision bf16-mixed
+
+weights-xray: WORK ?= build/xray
+weights-xray: MINUTES ?= 50
+weights-xray: setup ## remake the weights of the x-ray engine: phantoms, training, into assets
+	$(BIN)/trifocal simulate xray --phantoms 700 --seed 10000 --out $(WORK)/phantoms
+	$(BIN)/trifocal train xray --recipe lifting --data $(WORK)/phantoms --out $(WORK)/run --seed 1 \
+	    --budget-minutes $(MINUTES) --precision bf16-mixed --validate-every 3
+	cp $(WORK)/run/xray.safetensors $(WORK)/run/xray.json assets/trifocal_assets/models/
 
 bench: virtual-display setup ## measure times and memory
 	$(WINDOW) $(BIN)/python tests/benchmarks/run.py $(ARGS)
