@@ -78,7 +78,7 @@ class LiftingNet(nn.Module):
         """Density (B, 1, X, Y, Z) from films (B, 2, rows, columns) in decimetres of water.
 
         Args:
-            films: Frontal, lateral; a view that there is none of is all 0.
+            films: Frontal, lateral; a view that there is none of is all 0. Sides must be divisible by 16.
             lift: Of the volume; its shape must be divisible by 8.
             previous: Not used: this network has no stage before it.
             with_error: Also return what `with_error` returns.
