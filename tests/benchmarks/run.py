@@ -238,6 +238,13 @@ def bench_xray():
     return results
 
 
+def bench_projector():
+    """Two cone-beam views against DiffDRR and nanodrr at equal error (CPU ms on one core; %; MB)."""
+    from projector import measure
+
+    return measure()
+
+
 BENCHMARKS = {n.removeprefix("bench_"): f for n, f in list(globals().items()) if n.startswith("bench_")}
 
 
@@ -294,6 +301,11 @@ def ratios(found):
     for case in [c for c in sonichu if c.startswith("SONICHU")]:
         same = next(c for c in sonichu if c.startswith("trans") and c.split(", ")[-1] == case.split(", ")[-1])
         rows.append(("ratio", f"{case} / transformers' ViTPose", f"{sonichu[case] / sonichu[same]:.3g}", ""))
+    projector = found.get("projector", {})
+    for case in [c for c in projector if c.startswith(("DiffDRR", "nanodrr")) and "ward" in c]:
+        other, what = case.split(", ", 1)
+        ratio = projector[case] / projector[f"trifocal, {what}"]
+        rows.append(("ratio", f"{other} / trifocal, {what}", f"{ratio:.3g}", ""))
     if "start" in found:
         rows.append(
             ("ratio", "app / bare napari", f"{found['start']['app'] / found['start']['bare napari']:.3g}", "")
