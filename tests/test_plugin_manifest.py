@@ -24,8 +24,8 @@ def test_the_installed_plugin_has_what_it_promises(manifest):
     contributions = manifest.contributions
 
     assert manifest.name == "trifocal"
-    assert [w.display_name for w in contributions.widgets] == ["Focus", "Keypoints"]
-    assert [s.key for s in contributions.sample_data] == ["head", "hc", "a4c", "ivc"]
+    assert [w.display_name for w in contributions.widgets] == ["Focus", "Keypoints", "X-ray"]
+    assert [s.key for s in contributions.sample_data] == ["head", "hc", "a4c", "ivc", "trunk"]
     properties = contributions.configurations["compute"].properties
     assert properties["device"].enum == ["auto", "cpu", "cuda"]
     assert set(properties) == {"device", "cache_folder"}
@@ -41,7 +41,9 @@ def _load(python_name):
     return getattr(__import__(module, fromlist=[name]), name)
 
 
-@pytest.mark.parametrize("id_", ["trifocal.focus_widget", "trifocal.keypoints_widget"])
+@pytest.mark.parametrize(
+    "id_", ["trifocal.focus_widget", "trifocal.keypoints_widget", "trifocal.xray_widget"]
+)
 def test_a_widget_is_a_class_that_napari_can_give_its_viewer_to(manifest, id_):
     import inspect
 

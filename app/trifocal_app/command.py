@@ -21,7 +21,8 @@ class App:
     """Open the desktop app with sample data or with your own files.
 
     With no display it does the same job headless: it predicts the field of the default bowl on the head and
-    writes the volumes and pictures to a folder, or the points on the ultrasound and writes the tables.
+    writes the volumes and pictures to a folder, or finds the points on the ultrasound and writes the tables,
+    or reconstructs the CT from X-ray films.
 
     Examples:
         trifocal app
@@ -32,9 +33,12 @@ class App:
 
         trifocal app cine.dcm
 
+        trifocal app ap.dcm lateral.dcm
+
     Attributes:
         files: Head CTs: NIfTI, NRRD or MHA files, DICOM folders or zips; or ultrasound: pictures, films,
-            DICOM, folders of them. The sample data if none is given.
+            DICOM, folders of them; or one or two X-ray films: DICOM, or TIFF or PNG of 16 bits. The sample
+            data if none is given.
         resample: Accept a CT with gantry tilt or uneven slices, and resample it by the true positions.
         out: Where the headless run writes.
     """
@@ -55,9 +59,27 @@ class App:
 
             return open_window(self.files, resample=self.resample)
         from napari_trifocal.reel import shows_frames
+        from napari_trifocal.xray_kind import is_film
 
+        films = [path for path in self.files if is_film(path)]
+        if films:
+            return self._headless_xray(films)
         frames = [path for path in self.files if shows_frames(path)]
         return self._headless_keypoints(frames) if frames else self._headless()
+
+    def _headless_xray(self, films: list[Path]) -> int:
+        from napari_trifocal.xray_arrangement import Arrangement
+        from napari_trifocal.xray_films import read_films
+        from trifocal.cli.xray import PredictXray
+
+        found, sides = Arrangement(), {}
+        for path, slot in zip(films, read_films(films[:2]).slots, strict=False):
+            side = found.side_for(slot, sides)
+            found, sides[side] = found.placed(slot, side), path
+        sys.stdout.write("there is no display, so no window was opened; the CT without one:\n")
+        done = PredictXray(ap=sides.get("frontal"), lateral=sides.get("lateral"), out=self.out).run()
+        sys.stdout.write(f"{RESEARCH_USE_ONLY}\n")
+        return done
 
     def _headless_keypoints(self, frames: list[Path]) -> int:
         from napari_trifocal.reel import task_named

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from napari_trifocal.xray_offers import Offer, merged, offer_of
-from trifocal.xray.view_check import check_views
 
 if TYPE_CHECKING:
     from trifocal.xray.inputs import Prepared
@@ -17,11 +16,13 @@ class Checked:
     """What came of it.
 
     Attributes:
+        prepared: The films as line integrals, with their geometry; None where there is no film.
         offers: What looks wrong with the X-rays and could be mended.
         findings: What looks wrong with them and could not: the same view twice, say.
         doubts: Sentences about the geometry and the films that the user should read.
     """
 
+    prepared: Prepared | None = None
     offers: tuple[Offer, ...] = ()
     findings: tuple[str, ...] = ()
     doubts: tuple[str, ...] = ()
@@ -33,12 +34,10 @@ class Checked:
 
 
 def look_over(prepared: Prepared) -> Checked:
-    """Look at what the files say, at the geometry's numbers and at the films themselves."""
-    positions = [radiograph.position for radiograph in prepared.radiographs.values()]
-    found = check_views(prepared.inputs.films, prepared.inputs.grid, positions=positions)
-    said = dict.fromkeys((*prepared.warnings, *(finding.text for finding in found)))
-    offers = {sentence: offer_of(sentence) for sentence in said}
+    """Sort what there is to say about films and geometry by what the user can do about it."""
+    found = [finding.text for finding in prepared.findings]
+    offers = {sentence: offer_of(sentence) for sentence in dict.fromkeys((*found, *prepared.warnings))}
     mended = [offer for offer in offers.values() if offer is not None]
-    wrong = tuple(finding.text for finding in found if offers[finding.text] is None)
+    wrong = tuple(text for text in found if offers[text] is None)
     doubts = tuple(text for text, offer in offers.items() if offer is None and text not in wrong)
-    return Checked(merged(mended), wrong, doubts)
+    return Checked(prepared, merged(mended), wrong, doubts)

@@ -154,8 +154,8 @@ class XrayForm(QWidget):
         self.message.setText("Open one or two X-rays, or simulate them from a CT.")
         self.bar, self.cancel = QProgressBar(), QPushButton("Cancel")
         self.cancel.setEnabled(False)
-        self.views = [QPushButton(name) for name in XRAY_VIEWS]
-        for button, name in zip(self.views, XRAY_VIEWS, strict=True):
+        self.views = {name: QPushButton(name) for name in XRAY_VIEWS}
+        for name, button in self.views.items():
             button.setToolTip("Slices as the films are seen: the patient's right on the left, or facing left")
             button.clicked.connect(lambda _, name=name: self.view_chosen.emit(name))
         self.save = QPushButton("Save...")
@@ -177,7 +177,7 @@ class XrayForm(QWidget):
         )
         layout.addStretch(1)
         self.footer = QWidget()
-        column(self.footer, row(*self.views, self.save), row(self.bar, self.cancel), self.message)
+        column(self.footer, row(*self.views.values()), self.save, row(self.bar, self.cancel), self.message)
 
     def _connect_session(self) -> None:
         session = self._session

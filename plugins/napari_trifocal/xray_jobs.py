@@ -69,29 +69,19 @@ class Order:
     checked: Checked | None
     engines: Engines
 
-    def prepare(self) -> Prepared:
-        """What a prediction is made from, and what there is to say about it.
+    def look_over(self, progress: Progress = silent) -> Checked:
+        """Bring the films onto their detectors, and look at them and at the geometry.
 
         Raises:
             ValueError: If the geometry makes no sense, or a film cannot be used as it is.
         """
+        progress(0.0, "looking the films over")
         arrangement, found = self.arrangement, self.arrangement.resolved
         made = prepare(
             {str(side): arrangement.slots[side].film() for side in found.sides},
             geometry=found.geometry,
-            refine=REFINE_STEPS if self.options.refine else 0,
-            samples=self.options.samples,
         )
-        return replace(made, assumptions=found.assumptions)
-
-    def look_over(self, progress: Progress = silent) -> Checked:
-        """Look at the films and the geometry before anything is reconstructed.
-
-        Raises:
-            ValueError: If a film or the geometry cannot be used.
-        """
-        progress(0.0, "looking the films over")
-        return look_over(self.prepare())
+        return look_over(replace(made, assumptions=found.assumptions))
 
     def predict(self, progress: Progress = silent) -> Answer:
         """Reconstruct, and make the layer data here rather than on the interface thread.
@@ -101,8 +91,12 @@ class Order:
             ValueError: If a film or the geometry cannot be used.
         """
         progress(0.0, "preparing the films")
-        prepared = self.prepare()
-        checked = look_over(prepared) if self.checked is None else self.checked
+        checked = self.look_over(progress) if self.checked is None else self.checked
+        assert checked.prepared is not None
+        refine, samples = REFINE_STEPS if self.options.refine else 0, self.options.samples
+        prepared = replace(
+            checked.prepared, inputs=replace(checked.prepared.inputs, refine=refine, samples=samples)
+        )
         progress(0.05, f"loading the engine {self.options.engine}")
         engine = self.engines.get(self.options.engine, self.options.device)
         prediction = engine.predict(prepared.inputs, progress=lambda f, what: progress(0.1 + 0.8 * f, what))

@@ -40,13 +40,17 @@ WINDOWS = {
     "all": (-1000.0, 1000.0),
 }
 """Least and most HU of the usual windows; "all" is the range that the metrics are taken on."""
+SET_UP = "set-up"
 XRAY_VIEWS = {
     "3-D": VIEWS["3-D"],
+    SET_UP: VIEWS["3-D"],
     "axial": View((2, 1, 0), ("away", "up", "left")),
     "coronal": View((1, 2, 0), ("towards", "up", "left")),
     "sagittal": View((0, 2, 1), ("away", "up", "left")),
 }
-"""Slices as the films are seen: the patient's right on the left, from the side facing left."""
+"""Slices as the films are seen: the patient's right on the left, from the side facing left.
+
+The set-up is the 3-D scene from so far away that the sources are in the picture."""
 ERROR_HU = 500.0
 MOST_TEXELS = 512  # along an edge of a film in the 3-D scene
 RAY_COLOUR, RAY_MM = "#ffd02f", 2.0

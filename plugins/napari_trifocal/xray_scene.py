@@ -17,6 +17,7 @@ from napari_trifocal.xray_layers import (
     NULL_SPACE,
     RAYS,
     RECONSTRUCTION,
+    SET_UP,
     SKIN,
     SOURCES,
     STD,
@@ -145,7 +146,7 @@ class XrayScene:
             return
         self._on_viewer_range()
         viewer.dims.point = tuple(float(c) for c in (self._box.mean(0) if at is None else at))
-        box = self._everything() if view.ndisplay == 3 else self._box
+        box = self._everything(sources=name == SET_UP) if view.ndisplay == 3 else self._box
         camera = viewer.scene.camera
         camera.center = tuple(box.mean(0)[list(view.order)])
         camera.zoom = self._zoom_to_fit(np.ptp(box, axis=0))
@@ -156,13 +157,16 @@ class XrayScene:
         """Say which box (3,) to (3,) is looked at."""
         self._box = np.stack([low_mm, high_mm]).astype(float)
 
-    def _everything(self) -> NDArray[np.float64]:
-        """(2, 3) corners of what holds the box and the films; the sources are far away."""
+    def _everything(self, *, sources: bool) -> NDArray[np.float64]:
+        """(2, 3) corners of what holds the box and the films, and the far sources if they are wanted."""
         points = [self._box]
         for role in (FRONTAL_FILM, LATERAL_FILM):
             layer = self.layer(role)
             if layer is not None:
                 points.append(np.asarray(layer.vertices, float))
+        spots = self.layer(SOURCES)
+        if sources and spots is not None:
+            points.append(np.asarray(spots.data, float))
         every = np.concatenate(points)
         return np.stack([every.min(0), every.max(0)])
 
