@@ -1,4 +1,4 @@
-"""The projector against DiffDRR 0.6.1 and nanodrr 0.1.7 at equal error: CPU time and memory of two cone beams.
+"""The projector against DiffDRR 0.6.1 and nanodrr 0.1.7 at equal error: CPU time and memory of a pair.
 
 The volume is a sum of 3-D Gaussians, whose line integrals are known in closed form. The others sample each
 ray at points; they get as many as bring their error to ours (within 5 %), or the most that are tried. They
