@@ -1,4 +1,4 @@
-"""The heart with its chambers, its fat and the great vessels."""
+"""The heart with its chambers and its fat, and the oesophagus behind it."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from trifocal.xray.phantoms.canvas import Canvas, ellipsoid, tube
+from trifocal.xray.phantoms.great_vessels import great_vessels
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from trifocal.xray.phantoms.canvas import Region
+    from trifocal.xray.phantoms.great_vessels import Vessel
     from trifocal.xray.phantoms.trunk import Trunk
 
     Floats = NDArray[np.float32]
@@ -30,21 +32,6 @@ BLOOD_HU = {  # pulmonary side and right heart, aorta and left heart, upper vena
     "arterial": (290.0, 330.0, 420.0),
     "portal": (150.0, 160.0, 155.0),
 }
-
-
-@dataclass(frozen=True, eq=False)
-class Vessel:
-    """A great vessel.
-
-    Attributes:
-        points_mm: (n, 3) its axis.
-        radii_mm: (n,).
-        hu: Of its blood.
-    """
-
-    points_mm: Doubles
-    radii_mm: Doubles
-    hu: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,82 +112,8 @@ def random_heart(trunk: Trunk, rng: np.random.Generator) -> Heart:
         right, left, cava = (float(h * np.exp(rng.normal(0, 0.2))) for h in (right, left, cava))
         cava = float(rng.uniform(600, 1500)) if rng.random() < 0.15 else cava
     muscle = {"native": 44.0, "arterial": 85.0, "portal": 105.0}[trunk.contrast] + float(rng.normal(0, 4))
-    vessels = _vessels(trunk, center, size, (right, left, cava), rng)
+    vessels = great_vessels(trunk, center, size, (right, left, cava), rng)
     return Heart(center, size, deep, axes, right, left, muscle, vessels, (2 + 4 * trunk.visceral) * s)
-
-
-def _vessels(
-    trunk: Trunk, center: Doubles, size: float, blood: tuple[float, float, float], rng: np.random.Generator
-) -> dict[str, Vessel]:
-    """The aorta down to T12, the pulmonary arteries, the great veins and the arteries of the neck."""
-    s, z = trunk.scale, trunk.z
-    right, left, cava = blood
-    wide = s * (0.92 if trunk.female else 1.0) * (0.85 + 0.005 * (trunk.age - 20))
-    wide *= float(np.exp(rng.normal(0, 0.07)))
-    out = -22 * s - 0.12 * max(trunk.age - 45, 0) * rng.uniform(0, 1.5)  # the old aorta unfolds to the left
-    c = center
-
-    def ahead(height: float, by: float) -> float:
-        return float(trunk.spine_y(height)) + by * s
-
-    arch, carina = z["arch"], z["carina"]
-    forward = 0.5 * (c[1] + ahead(carina, 45)) + 10 * s
-    asc = np.array([(17 + rng.normal(0, 3)) * s, forward, 0.5 * (arch + c[2] + 40 * size)])
-    points = [
-        c + size * np.array([-2, 4, 30]), c + size * np.array([10, 8, 52]), asc,
-        [12 * s, asc[1] - 14 * s, arch - 14 * s], [-4 * s, ahead(arch, 38), arch],
-        [0.75 * out, ahead(arch, 16), arch - 12 * s], [out, ahead(carina, 8), carina],
-        [out, ahead(60 * s, 10), 60 * s], [0.75 * out, ahead(0, 18), 0],
-        [0.4 * out, ahead(-50 * s, 24), -50 * s], [0.2 * out, ahead(-90 * s, 26), -90 * s],
-    ]  # fmt: skip
-    radii = [15, 17, 17, 16, 14.5, 13.5, 13, 12.5, 12, 11.5, 11]
-    trunk_top = np.array([-20 * s, c[1] + 4 * s, 0.5 * (carina + c[2] + 45 * size)])
-    fork = np.array([-16 * s, ahead(carina, 52), carina - 12 * s])
-    hila = [[44 * s, ahead(carina, 40), carina - 22 * s], [-44 * s, ahead(carina, 40), carina - 10 * s]]
-    neck = z["notch"] + 60 * s
-    top, root = arch + 8 * s, asc[1]
-    chains = {
-        "aorta": (points, np.multiply(radii, wide), left),
-        "pulmonary trunk": ([c + size * np.array([-14, 22, 26]), trunk_top, fork], (14, 14, 13), right),
-        "right pulmonary": (
-            [fork, [8 * s, ahead(carina, 42), carina - 16 * s], hila[0]], (12, 11, 9.5), right,
-        ),
-        "left pulmonary": ([fork, hila[1]], (12, 10), right),
-        "upper cava": (
-            [c + size * np.array([38, -4, 25]), [27 * s, root - 8 * s, carina], [25 * s, root - 4 * s, top]],
-            (11, 9.5, 8.5), cava,
-        ),
-        "left brachiocephalic": (
-            [[25 * s, root - 2 * s, top], [-8 * s, root + 2 * s, top + 10 * s],
-             [-34 * s, -8 * s, neck - 25 * s]],
-            (8, 7, 6), right,
-        ),
-        "right brachiocephalic": (
-            [[25 * s, root - 4 * s, top], [34 * s, -8 * s, neck - 25 * s]], (8, 6.5), cava,
-        ),
-        "lower cava": (
-            [[24 * s, ahead(-40 * s, 30), -55 * s], c + size * np.array([40, -14, -12])], (12, 12), right,
-        ),
-        "innominate": (
-            [[8 * s, root - 14 * s, arch], [20 * s, -22 * s, neck - 30 * s],
-             [28 * s, -24 * s, neck + 40 * s]],
-            (7, 5.5, 4), left,
-        ),
-        "left carotid": (
-            [[-6 * s, ahead(arch, 34), arch + 6 * s], [-22 * s, -20 * s, neck - 20 * s],
-             [-28 * s, -24 * s, neck + 40 * s]],
-            (4.5, 4, 4), left,
-        ),
-        "left subclavian": (
-            [[-18 * s, ahead(arch, 18), arch], [-32 * s, -34 * s, neck - 20 * s],
-             [-75 * s, -22 * s, neck - 30 * s]],
-            (5.5, 5, 4.5), left,
-        ),
-    }  # fmt: skip
-    return {
-        name: Vessel(np.array(p, float), np.asarray(r, float) * (1.0 if name == "aorta" else s), hu)
-        for name, (p, r, hu) in chains.items()
-    }
 
 
 def paint_heart(canvas: Canvas, trunk: Trunk, heart: Heart, rng: np.random.Generator) -> None:

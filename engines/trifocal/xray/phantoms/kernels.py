@@ -159,6 +159,20 @@ def _value(hu: Floats, f: float, g: float, h: float, fill: float) -> float:
 
 
 @_compiled
+def _over_column(lattice: Floats, a: float, b: float, line: Floats) -> None:
+    """Fill line (3, n) with a periodic lattice (3, n, n, n) interpolated at its fractional indices (a, b)."""
+    n = lattice.shape[1]
+    a0, b0 = int(np.floor(a)), int(np.floor(b))
+    u, v = a - a0, b - b0
+    for m in range(3):
+        for k in range(n):
+            near = lattice[m, a0 % n, b0 % n, k] * (1 - u) + lattice[m, (a0 + 1) % n, b0 % n, k] * u
+            far = lattice[m, a0 % n, (b0 + 1) % n, k] * (1 - u)
+            far += lattice[m, (a0 + 1) % n, (b0 + 1) % n, k] * u
+            line[m, k] = near * (1 - v) + far * v
+
+
+@_compiled
 def warped(
     hu: Floats,
     low: NDArray[np.float64],
@@ -187,20 +201,9 @@ def warped(
     line = np.empty((3, n), np.float32)
     for i in range(nx):
         x = low[0] + i * spacing
-        a = x / bend
-        a0 = int(np.floor(a))
-        u = a - a0
         for j in range(ny):
             y = low[1] + j * spacing
-            b = y / bend
-            b0 = int(np.floor(b))
-            v = b - b0
-            for m in range(3):
-                for k in range(n):
-                    near = lattice[m, a0 % n, b0 % n, k] * (1 - u) + lattice[m, (a0 + 1) % n, b0 % n, k] * u
-                    far = lattice[m, a0 % n, (b0 + 1) % n, k] * (1 - u)
-                    far += lattice[m, (a0 + 1) % n, (b0 + 1) % n, k] * u
-                    line[m, k] = near * (1 - v) + far * v
+            _over_column(lattice, x / bend, y / bend, line)
             for k in range(nz):
                 z = low[2] + k * spacing
                 c = z / bend

@@ -164,19 +164,7 @@ def _paint_scapula(
     shaft = cortex * 0.9
     for points, radius in (([a, c], 4.6), ([b, c], 2.8), ([a, b], 3.4)):
         _shaft(canvas, np.array(points), np.full(2, radius * s), 1.8 * s, shaft)
-    box = canvas.box(np.min(corners, 0) - 4, np.max(corners, 0) + 4)
-    normal = np.cross(b - a, c - a)
-    normal /= np.linalg.norm(normal)
-    plane = _plane(box, a, normal)
-    inside = plane * 0 - np.float32(1e3)
-    for start, end, other in ((a, b, c), (b, c, a), (c, a, b)):
-        inwards = np.cross(normal, end - start)
-        inwards *= np.sign(inwards @ (other - start)) / np.linalg.norm(inwards)
-        inside = np.maximum(inside, -_plane(box, start, inwards))
-    bow = 7 * s * np.clip(-inside / (28 * s), 0, 1)  # the blade bulges with the ribs
-    blade = np.maximum(np.abs(plane - bow * np.sign(-normal[1] or 1)) - np.float32(1.4 * s), inside)
-    thin = min(1.0, 2.8 * s / canvas.spacing_mm + 0.1)
-    canvas.paint(box, blade, shaft * thin + (1 - thin) * 50, within="body")
+    _paint_blade(canvas, corners, shaft, s)
     root = 0.42 * a + 0.58 * b
     out = np.array([0, -14 * s, 8 * s])
     _shaft(
@@ -186,6 +174,24 @@ def _paint_scapula(
         2 * s,
         shaft,
     )
+
+
+def _paint_blade(canvas: Canvas, corners: list[Doubles], hu: float, s: float) -> None:
+    """The thin plate between three corners, bulging with the ribs."""
+    a, b, c = corners
+    box = canvas.box(np.min(corners, 0) - 4, np.max(corners, 0) + 4)
+    normal = np.cross(b - a, c - a)
+    normal /= np.linalg.norm(normal)
+    plane = _plane(box, a, normal)
+    inside = plane * 0 - np.float32(1e3)
+    for start, end, other in ((a, b, c), (b, c, a), (c, a, b)):
+        inwards = np.cross(normal, end - start)
+        inwards *= np.sign(inwards @ (other - start)) / np.linalg.norm(inwards)
+        inside = np.maximum(inside, -_plane(box, start, inwards))
+    bow = 7 * s * np.clip(-inside / (28 * s), 0, 1)
+    blade = np.maximum(np.abs(plane - bow * np.sign(-normal[1] or 1)) - np.float32(1.4 * s), inside)
+    thin = min(1.0, 2.8 * s / canvas.spacing_mm + 0.1)
+    canvas.paint(box, blade, hu * thin + (1 - thin) * 50, within="body")
 
 
 def _plane(box: object, point: Doubles, normal: Doubles) -> Floats:
