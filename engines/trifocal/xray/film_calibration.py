@@ -21,7 +21,7 @@ START_ERROR = 0.03
 """Share by which a network's own line integrals are commonly off as a whole: no fault of the film."""
 EVIDENT_ERROR = 0.05
 """Share from which on a misfit is the film's fault rather than the network's, whatever was expected of it."""
-EVIDENT_SHIFT = 0.012
+EVIDENT_SHIFT = 0.006
 """The same for a displacement, as a share of the detector's edge."""
 _ROUNDS = 8
 
