@@ -217,14 +217,22 @@ def test_one_view_twice_is_refused(films, tmp_path, capsys):
 
 def test_films_of_patients_of_different_sizes_are_noticed(films, tmp_path, capsys):
     ct = chest()
-    short = Image(ct.array[:, :, 4:-12], ct.affine, "HU")
-    io.write(short, tmp_path / "short.nii.gz")
+    io.write(Image(ct.array[:, :, 4:-12], ct.affine, "HU"), tmp_path / "short.nii.gz")
     assert project(tmp_path / "short.nii.gz", "--out", tmp_path / "short") == 0
+    ap, lateral = films / "dicom" / "ap.dcm", tmp_path / "short" / "lateral.dcm"
     capsys.readouterr()
-    words = ("--ap", films / "dicom" / "ap.dcm", "--lateral", tmp_path / "short" / "lateral.dcm")
-    assert "different geometry.json" in refused(capsys, tmp_path, *words)
-    geometry = ("--geometry", films / "dicom" / "geometry.json")
-    ready = PredictXray(ap=words[1], lateral=words[3], geometry=geometry[1], out=tmp_path).prepare()
+    assert "different geometry.json" in refused(capsys, tmp_path, "--ap", ap, "--lateral", lateral)
+    geometry = films / "dicom" / "geometry.json"
+    ready = PredictXray(ap=ap, lateral=lateral, geometry=geometry, out=tmp_path).prepare()
+    assert any("do not fit together" in warning for warning in ready.warnings)
+
+
+def test_a_film_larger_than_the_detector_of_its_geometry_is_noticed(films, tmp_path):
+    film = io.read_radiograph(films / "dicom" / "ap.dcm")
+    io.write_film(tmp_path / "ap.dcm", film.pixels, pixel_mm=(6.0, 6.0), position="AP")
+    ready = PredictXray(
+        ap=tmp_path / "ap.dcm", geometry=films / "dicom" / "geometry.json", out=tmp_path
+    ).prepare()
     assert any("check that the geometry belongs to this film" in warning for warning in ready.warnings)
 
 

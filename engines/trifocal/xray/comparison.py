@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from trifocal.image import Image, ImageError
+from trifocal.predictor import one_core
 from trifocal.xray.attenuation import mu_water
 from trifocal.xray.baselines import constant, least_squares, oracle_silhouette, visual_hull
 from trifocal.xray.grid import Grid, average_onto
@@ -78,7 +79,7 @@ def _from_films(make: Callable[[Projectors, list[Tensor]], Tensor]) -> Callable[
         per_mm = mu_water(float(prediction.notes["energy_kev"]))
         films = [torch.as_tensor(v.film.line_integrals / per_mm)[None].float() for v in prediction.views]
         projectors = Projectors.of(tuple(v.film.view for v in prediction.views), grid)
-        with torch.no_grad():
+        with one_core(), torch.no_grad():
             density = make(projectors, films)[0].clamp(0, 4).numpy()
         return Image((1000 * (density - 1)).astype(np.float32), truth.affine, "HU")
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from trifocal.predictor import one_core
 from trifocal.xray.film_output import GEOMETRY
 from trifocal.xray.films import film_from_radiograph, film_warnings, is_frontal
 from trifocal.xray.fix import read_fixes
@@ -113,7 +114,8 @@ def prepare(
         warnings += film_warnings(film, f"the {side} film")
         made.append(film)
     positions = [film.position for film in films.values()]
-    findings = check_views(made, geometry.grid, positions=positions)
+    with one_core():
+        findings = check_views(made, geometry.grid, positions=positions)
     warnings = [finding.text for finding in findings] + warnings
     inputs = XrayInput(tuple(made), geometry.grid, geometry.energy_kev, refine, samples)
     return Prepared(inputs, geometry, films, assumptions, findings, tuple(dict.fromkeys(warnings)))
