@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from trifocal.xray.evaluation import ORACLE
+from trifocal.xray.evaluation import BASELINES, ORACLE
 from trifocal.xray.evaluation.summary import gains, reliability, spacing_range, summarise
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def caption(evaluation: Evaluation) -> list[str]:
         "Body: over the true body alone.",
         *([f"From the {plan.films} film alone."] if plan.films != "both" else []),
         "[95 % interval of the mean, resampling patients; too narrow for few, - for one].",
-        f"{named(ORACLE)} needs the true outline and mean: nothing can use it, it is shown to compare with.",
+        "The oracle silhouette (needs the truth) is given the true outline and mean, to compare with.",
     ]
     curve = reliability(evaluation)
     if curve:
@@ -121,6 +121,7 @@ def _gains(evaluation: Evaluation) -> Table:
         for gain in gains(evaluation, engine):
             s = gain.difference
             share = gain.figure.endswith("mae_hu")
+            other = "" if gain.baseline == BASELINES[-1] else f" ({named(gain.baseline)})"
             ends = (
                 ""
                 if np.isnan(s.low)
@@ -131,10 +132,13 @@ def _gains(evaluation: Evaluation) -> Table:
                 )
             )
             mean = f"{100 * s.mean:+.0f} %" if share else f"{s.mean:+.2f}"
-            cells.append((NONE if np.isnan(s.mean) else mean + ends) + f" ({named(gain.baseline)})")
+            cells.append((NONE if np.isnan(s.mean) else mean + ends) + other)
         body.append((engine, *cells))
     header = ("engine", "PSNR dB", "body PSNR dB", "SSIM", "MAE", "body MAE", "lung Dice")
-    return Table("Gain over the best baseline without learning or truth, case by case", header, body)
+    title = (
+        "Gain over the best baseline without learning or truth (least squares where none is named), by volume"
+    )
+    return Table(title, header, body)
 
 
 def _patients(evaluation: Evaluation) -> Table:
