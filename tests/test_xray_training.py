@@ -196,7 +196,7 @@ def test_an_untrained_cascade_is_the_interpolated_base():
         coarse = fine.lift.coarser(4)
         first = base(averaged(films, coarse), coarse)
         answer = cascade(films, fine.lift, progress=lambda done, what: told.append((done, what)))
-    twice = torch.nn.functional.interpolate(first, (16,) * 3, mode="trilinear")
+    twice = torch.nn.functional.interpolate(first.clamp(0, 4), (16,) * 3, mode="trilinear")
     expected = torch.nn.functional.interpolate(twice, (32,) * 3, mode="trilinear")
     assert torch.allclose(answer, expected, atol=1e-5)
     assert told[0] == (0.0, "16 x 16 x 16: refining")
@@ -204,7 +204,7 @@ def test_an_untrained_cascade_is_the_interpolated_base():
         Cascade(base, stages=0)
 
 
-@pytest.mark.parametrize("patch", [5, 8, 13])
+@pytest.mark.parametrize("patch", [9, 14])
 def test_the_answer_does_not_depend_on_the_size_of_the_patches(patch):
     torch.manual_seed(0)
     refiner = Refiner(RefinerConfig(flat=8, lifted=4, widths=(8, 16))).eval()

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from matplotlib.axes import Axes
+    from matplotlib.image import AxesImage
     from numpy.typing import NDArray
 
     from trifocal.xray.models.depth_boundaries import Boundaries
@@ -80,7 +81,7 @@ def _title(figures: dict[str, float], spacing: float) -> str:
 def _draw_films(axes: NDArray[Any], films: Tensor) -> None:
     for ax, film, name in zip(axes, films[0].cpu().numpy(), ("frontal", "lateral"), strict=False):
         picture = ax.imshow(film, cmap="gray", vmin=0)
-        ax.figure.colorbar(picture, ax=ax, shrink=0.7)
+        _scale(ax, picture)
         _bare(ax, f"{name} film, dm of water")
 
 
@@ -138,7 +139,7 @@ def _draw_planes(axes: NDArray[Any], found: NDArray[Any], truth: NDArray[Any]) -
             )
             _bare(ax, f"{name}, {plane}, HU")
             if name != "prediction":
-                ax.figure.colorbar(picture, ax=ax, shrink=0.7)
+                _scale(ax, picture)
 
 
 def _upright(plane: NDArray[Any]) -> NDArray[Any]:
@@ -149,6 +150,10 @@ def _upright(plane: NDArray[Any]) -> NDArray[Any]:
 def _hu(density: Tensor) -> NDArray[Any]:
     hu: NDArray[Any] = (1000 * density[0, 0] - 1000).float().cpu().numpy()
     return hu
+
+
+def _scale(ax: Axes, picture: AxesImage) -> None:
+    ax.figure.colorbar(picture, ax=ax, shrink=0.7).ax.tick_params(labelsize=6)
 
 
 def _bare(ax: Axes, title: str) -> None:

@@ -87,7 +87,8 @@ class Cascade(nn.Module):
                 progress((i + done) / stage, f"{size}: {what}")
 
             told(0.0, "refining")
-            density = refiner(averaged(films, grid), grid, density, patch=patch, progress=told)
+            before = density.clamp(0, 4)  # as it was trained on: -1000 to 3000 HU
+            density = refiner(averaged(films, grid), grid, before, patch=patch, progress=told)
         return density
 
     def cost(self, voxels: int, patch: int | None = None, device: torch.device | str = "cpu") -> Cost:

@@ -56,7 +56,7 @@ class SampledNet(nn.Module):
         progress: Progress = silent,
     ) -> Tensor:
         """(count, B, 1, X, Y, Z) plausible densities; their standard deviation is the uncertainty."""
-        estimate = self.base(films, lift, previous).float()
+        estimate = self.base(films, lift, previous).float().clamp(0, 4)  # as it was trained on
         return self.diffusion.samples(
             estimate, count or self.count, steps=steps or self.steps, seed=seed, progress=progress
         )
@@ -70,10 +70,9 @@ class SampledNet(nn.Module):
         steps: int | None = None,
     ) -> Cost:
         """What the samples of a cube of voxels^3 will take, the base apart: state it before they start."""
-        small = min(16, voxels)
-        x = torch.zeros(1, 1, small, small, small, device=device)
-        level = torch.zeros(1, dtype=torch.long, device=device)
-        once = measured(self.diffusion, lambda: self.diffusion(x, x, level))
-        kept = 4.0 * voxels**3 * ((count or self.count) + 4)
-        every = once.on((voxels / small) ** 3).repeated((count or self.count) * (steps or self.steps))
-        return Cost(every.seconds, every.bytes + kept)
+        small, many = min(32, voxels), count or self.count
+        x = torch.zeros(many, 1, small, small, small, device=device)
+        level = torch.zeros(many, dtype=torch.long, device=device)
+        once = measured(self.diffusion, lambda: self.diffusion(x, x, level)).on((voxels / small) ** 3)
+        every = once.repeated(steps or self.steps)
+        return Cost(every.seconds, every.bytes + 4.0 * voxels**3 * (many + 4))
