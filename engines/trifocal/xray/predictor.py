@@ -154,7 +154,11 @@ class XrayPredictor:
         with one_core(), torch.no_grad():
             if self.learned is None:
                 zero = torch.zeros((1, *inputs.grid.shape), device=self.device)
-                start = sirt(projectors, measured, zero, STEPS, relative_error=errors, progress=progress)
+
+                def told(done: float, what: str) -> None:
+                    progress(0.6 * done, what)
+
+                start = sirt(projectors, measured, zero, STEPS, relative_error=errors, progress=told)
                 sigma = torch.full_like(start, torch.nan)
             else:
                 start, sigma = self.learned.reconstruct(films, inputs.grid, per_mm, inputs.samples, progress)
