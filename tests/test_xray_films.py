@@ -11,6 +11,7 @@ import pytest
 from trifocal import io
 from trifocal.image import Image, ImageError
 from trifocal.radiograph import Radiograph
+from trifocal.xray.comparison import on_grid
 from trifocal.xray.films import film_from_radiograph, film_warnings, looks_inverted
 from trifocal.xray.fix import FIXES, Fix, read_fixes
 from trifocal.xray.geometry import frontal_and_lateral
@@ -216,6 +217,16 @@ def test_the_projection_of_water_is_its_thickness():
     assert lateral[16, 16] == pytest.approx(0.0193 * 24 * 8, rel=0.01)
     with pytest.raises(ImageError, match="in Pa"):
         project_ct(replace(ct, unit="Pa"), geometry)
+
+
+def test_what_a_scanner_stores_outside_its_circle_weighs_nothing():
+    ct = box_ct()
+    padded = Image(np.where(ct.array == -1000, -3024, ct.array).astype(np.int16), ct.affine, "HU")
+    geometry = frontal_and_lateral(plan_grid(ct), pixels=16)
+    for clean, other in zip(project_ct(ct, geometry), project_ct(padded, geometry), strict=True):
+        np.testing.assert_array_equal(clean, other)
+    one, other = (on_grid(image, geometry.grid).array for image in (ct, padded))
+    np.testing.assert_array_equal(one, other)
 
 
 def two():

@@ -13,7 +13,7 @@ from trifocal.xray.attenuation import mu_water
 from trifocal.xray.baselines import constant, least_squares, oracle_silhouette, visual_hull
 from trifocal.xray.grid import Grid, average_onto
 from trifocal.xray.metrics import score
-from trifocal.xray.planning import upright_ct
+from trifocal.xray.planning import upright_ct, without_padding
 from trifocal.xray.projection import Projectors
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def on_grid(ct: Image, grid: Grid) -> Image:
     if ct.unit not in ("HU", ""):
         msg = f"the truth must be a CT in HU, got a volume in {ct.unit}: choose a CT"
         raise ImageError(msg)
-    upright = upright_ct(ct)
+    upright = without_padding(upright_ct(ct))
     low = upright.affine[:3, 3] - upright.spacing_mm / 2
     high = low + upright.spacing_mm * upright.shape
     shared = np.minimum(high, grid.low_mm + grid.extent_mm) - np.maximum(low, grid.low_mm)

@@ -13,7 +13,7 @@ from trifocal.xray.film import Film
 from trifocal.xray.geometry import Geometry, frontal_and_lateral
 from trifocal.xray.grid import average_onto
 from trifocal.xray.phantoms import field_of_view
-from trifocal.xray.planning import plan_grid, project_ct, upright_ct
+from trifocal.xray.planning import plan_grid, project_ct, upright_ct, without_padding
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -60,7 +60,7 @@ def make_pair(
     Raises:
         ImageError: If it is not a CT in HU.
     """
-    upright = upright_ct(ct)
+    upright = without_padding(upright_ct(ct))
     grid = plan_grid(upright, voxels) if rng is None else field_of_view(upright, rng, voxels)[0]
     geometry = frontal_and_lateral(grid, frontal=frontal, pixels=pixels, energy_kev=energy_kev)
     lines = project_ct(upright, geometry)

@@ -83,6 +83,13 @@ def upright_ct(ct: Image) -> Image:
     return Image(found.array, affine, ct.unit, {**ct.notes, "upright": "interpolated onto the world's axes"})
 
 
+def without_padding(ct: Image) -> Image:
+    """The CT with nothing below air: what scanners store outside their circle would weigh in averages."""
+    if float(ct.array.min()) >= AIR_HU:
+        return ct
+    return Image(np.maximum(ct.array, ct.array.dtype.type(AIR_HU)), ct.affine, ct.unit, ct.notes)
+
+
 def project_ct(ct: Image, geometry: Geometry, *, progress: Progress = silent) -> list[NDArray[np.float32]]:
     """Line integrals of a CT within the box of a geometry, at the CT's own resolution.
 
@@ -100,7 +107,7 @@ def project_ct(ct: Image, geometry: Geometry, *, progress: Progress = silent) ->
         ImageError: If it is not a CT in HU.
     """
     _check_hu(ct)
-    upright = upright_ct(ct)
+    upright = without_padding(upright_ct(ct))
     own = np.rint(geometry.grid.extent_mm / upright.spacing_mm).astype(int)
     i, j, k = (int(n) for n in np.maximum(np.minimum(own, MOST_VOXELS), geometry.grid.shape))
     fine = geometry.grid.with_voxels((i, j, k))
