@@ -42,9 +42,13 @@ def draw(engine):
     desk.xray.form.simulate.sample.click()
     settle(desk)
     assert desk.xray.session.comparison is not None, desk.xray.form.message.text()
-    desk.xray.set_view("set-up")
-    settle(desk)
-    save(desk.viewer.screenshot(canvas_only=True, flash=False), "scene")
+    scenes = []
+    for view in ("3-D", "set-up"):
+        desk.xray.set_view(view)
+        settle(desk)
+        scene = np.asarray(desk.viewer.screenshot(canvas_only=True, flash=False))
+        scenes.append(scene[scene.shape[0] // 5 : -scene.shape[0] // 5])
+    save(np.concatenate(scenes, axis=1), "scene")
     desk.xray.set_view("coronal")
     bar = desk.xray.findChild(QScrollArea).verticalScrollBar()
     bar.setValue(desk.xray.form.result_group.pos().y() - 4)

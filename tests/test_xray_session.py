@@ -166,7 +166,7 @@ def test_what_a_film_does_not_say_is_assumed_and_named_until_it_is_typed(bench):
     assert session.arrangement.resolved.view(FRONTAL).pixel_mm == pytest.approx((9.0, 9.0))
     session.reconstruct()
     bench.pump()
-    assert any("assumed source_to_detector_mm" in doubt for doubt in session.answer.doubts)
+    assert any("frontal source to detector 1800 mm" in doubt for doubt in session.answer.doubts)
     assert any("film.png" in d or "frontal film" in d for d in session.answer.doubts)  # display scale
 
 
@@ -293,9 +293,25 @@ def test_the_result_is_labelled_by_what_was_left_as_it_was_and_saved_with_it(ben
     assert "it has only ever seen one trunk" in summary["warnings"]
     ct = io.read(tmp_path / "out" / "ct.nii.gz")
     assert ct.affine == pytest.approx(session.answer.prediction.ct.affine, abs=1e-4)
-    assert {"std.nii.gz", "null_space.nii.gz", "geometry.json", "panel.png", "provenance.json"} <= {
+    assert {"std.nii.gz", "null_space.nii.gz", "geometry_used.json", "panel.png", "provenance.json"} <= {
         path.name for path in (tmp_path / "out").iterdir()
     }
+
+
+def test_simulated_films_are_saved_as_files_that_open_with_their_geometry(bench, tmp_path):
+    bench.simulate(then_reconstruct=True)
+    session = bench.session
+    before = session.arrangement.resolved.geometry
+    save(session.answer, session.truth, session.comparison, tmp_path / "out")
+
+    session.open([tmp_path / "out" / "films" / name for name in ("ap.dcm", "lateral.dcm")])
+    bench.pump()
+
+    after = session.arrangement.resolved.geometry
+    assert after.grid == before.grid
+    for one, other in zip(after.views, before.views, strict=True):
+        assert one.origin_mm == pytest.approx(other.origin_mm)
+    assert not session.found.left
 
 
 def test_a_truth_that_lies_elsewhere_is_refused_in_a_sentence(bench):

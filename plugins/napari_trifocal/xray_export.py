@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from trifocal.predictor import Progress, silent
 from trifocal.xray.comparison import against_truth, on_grid
+from trifocal.xray.film_output import save_films
 from trifocal.xray.output import save as save_prediction
 from trifocal.xray.output import summarise
 
@@ -24,6 +25,8 @@ def save(
     progress: Progress = silent,
 ) -> Path:
     """Write volumes, residuals, geometry, figures, a picture and the provenance to a folder.
+
+    X-rays that were simulated here are in no file yet: they go into films/, as `trifocal project` does it.
 
     Args:
         answer: What to write.
@@ -55,4 +58,9 @@ def save(
     save_prediction(
         prediction, prepared, folder, summary=summary, truth=true, weights=weights, parameters=parameters
     )
+    simulated = all(slot.simulated for slot in answer.order.arrangement.slots.values())
+    if simulated and truth is not None:
+        films = [radiograph.pixels for radiograph in prepared.radiographs.values()]
+        if all(film.shape == view.shape for film, view in zip(films, prepared.geometry.views, strict=True)):
+            save_films(folder / "films", prepared.geometry, films, ct=truth.ct)
     return folder

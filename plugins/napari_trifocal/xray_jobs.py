@@ -17,6 +17,7 @@ from napari_trifocal.xray_layers import (
     std_layer,
     surface_layers,
 )
+from napari_trifocal.xray_setup import said_of
 from napari_trifocal.xray_slot import SIDES, Slot
 from trifocal.predictor import Progress, silent
 from trifocal.radiograph import Radiograph
@@ -132,9 +133,8 @@ class Answer:
         films = [view.film for view in prediction.views]
         checked = order.checked or Checked()
         doubts = [f"made in spite of: {finding}" for finding in checked.left]
-        told = [*checked.doubts]
-        told += [f"assumed {a.field} {a.value} of the {a.view or 'box'}" for a in prepared.assumptions]
-        doubts += list(dict.fromkeys([*prediction.warnings, *told]))
+        told = [*prediction.warnings, *checked.doubts, said_of(prepared.assumptions)]
+        doubts += [said for said in dict.fromkeys(told) if said]
         return cls(
             order,
             prepared,

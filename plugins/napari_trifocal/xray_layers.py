@@ -53,7 +53,7 @@ XRAY_VIEWS = {
 The set-up is the 3-D scene from so far away that the sources are in the picture."""
 ERROR_HU = 500.0
 MOST_TEXELS = 512  # along an edge of a film in the 3-D scene
-RAY_COLOUR, RAY_MM = "#ffd02f", 2.0
+RAY_COLOUR, RAY_MM = "#ffd02f", 4.0
 SURFACES = {
     SKIN: (skin_mesh, [0.93, 0.80, 0.70], 0.30),
     LUNG: (lung_mesh, [0.45, 0.75, 1.0], 0.75),

@@ -10,7 +10,7 @@ from superqt.utils import signals_blocked
 
 from napari_trifocal.controls import combo, text
 from napari_trifocal.rows import column, row
-from napari_trifocal.xray_layers import ERROR, NULL_SPACE, STD, WINDOWS
+from napari_trifocal.xray_layers import ERROR, ERROR_HU, NULL_SPACE, STD, WINDOWS
 from napari_trifocal.xray_residual_plot import ResidualPlot
 
 if TYPE_CHECKING:
@@ -21,6 +21,11 @@ if TYPE_CHECKING:
 WINDOW_KEYS = {"bone": "B", "lung": "L", "soft": "S", "all": "A"}
 REFINED_KEY = "R"
 MAPS = {STD: "uncertainty", NULL_SPACE: "null space", ERROR: "error"}
+TIPS = {
+    STD: "Expected error of each voxel in HU, as a standard deviation; not every engine gives one",
+    NULL_SPACE: "Share of each voxel's structure that the X-rays do not determine, 0 to 1",
+    ERROR: f"Reconstruction less truth: blue too thin, red too dense, full at {ERROR_HU:g} HU",
+}
 
 
 class ResultPanel(QWidget):
@@ -53,6 +58,7 @@ class ResultPanel(QWidget):
         self.maps = {}
         for role, label in MAPS.items():
             self.maps[role] = QCheckBox(label)
+            self.maps[role].setToolTip(TIPS[role])
             self.maps[role].toggled.connect(lambda on, role=role: self.map_wanted.emit(role, on))
         self.truth = combo()
         self.truth.setToolTip("A CT in HU that shows what the X-rays show: error and metrics")

@@ -199,7 +199,9 @@ class XrayScene:
         index = self.viewer.layers.index(self.layer(below[-1])) + 1 if below else len(self.viewer.layers)
         selected = self.viewer.layers.selection.active
         self.viewer.layers.insert(index, made)
-        if selected is not None and selected in self.viewer.layers:
+        if role == RECONSTRUCTION:  # whose controls are wanted, and whose keys do not take the windows'
+            self.viewer.layers.selection.active = made
+        elif selected is not None and selected in self.viewer.layers:
             self.viewer.layers.selection.active = selected
         self.layers[role] = made
 

@@ -277,7 +277,9 @@ class XraySession:
         self.answer, self.refined = answer, answer.refined
         self.predicted.emit(answer)
         took = f"reconstructed in {answer.prediction.seconds:.1f} s"
-        self.say("; ".join([took, *answer.doubts]), is_error=bool(answer.doubts))
+        self.say(
+            f"{took}; read what stands above it" if answer.doubts else took, is_error=bool(answer.doubts)
+        )
         self._compare()
 
     def _compare(self) -> None:

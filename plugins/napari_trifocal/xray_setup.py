@@ -14,7 +14,7 @@ from trifocal.xray.grid import Grid
 from trifocal.xray.radiograph_geometry import Assumption, Known, geometry_from_radiographs
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from napari_trifocal.xray_slot import Side
     from trifocal.radiograph import Radiograph
@@ -24,6 +24,13 @@ VOXELS = 64  # along the longest edge: what the bundled network works on
 EXTENT_MM = 384.0  # of a box that nobody has said anything about
 POSITIONS = {FRONTAL: ("AP", "PA"), LATERAL: ("LATERAL", "RL")}
 ANGLES = {"AP": (180.0, 0.0), "PA": (0.0, 0.0), "LATERAL": (90.0, 0.0), "LL": (90.0, 0.0), "RL": (-90.0, 0.0)}
+WORDS = {
+    "edge_mm": "box edge",
+    "position": "view",
+    "source_to_detector_mm": "source to detector",
+    "center_to_detector_mm": "centre to detector",
+    "pixel_mm": "pixel",
+}
 SOURCE_MM, CENTER_MM = 1800.0, 250.0
 
 
@@ -166,6 +173,15 @@ class Setup:
         return replace(
             self, known=known, extent_mm=(x, y, z), center_mm=self.given.grid.center_mm, given=None
         )
+
+
+def said_of(assumptions: Iterable[Assumption]) -> str:
+    """Assumptions as one sentence; "" if there are none."""
+    said = []
+    for assumed in assumptions:
+        value = f"{assumed.value:.4g} mm" if isinstance(assumed.value, float) else assumed.value
+        said.append(f"{assumed.view} {WORDS.get(assumed.field, assumed.field)} {value}".strip())
+    return f"assumed, since no file says it: {', '.join(said)}" if said else ""
 
 
 def center_to_detector_mm(view: View, grid: Grid) -> float:

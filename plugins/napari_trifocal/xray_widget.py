@@ -20,7 +20,7 @@ from napari_trifocal.writer import layer_image
 from napari_trifocal.xray_engines import load_engine
 from napari_trifocal.xray_export import save
 from napari_trifocal.xray_form import XrayForm
-from napari_trifocal.xray_layers import ERROR, RADIOGRAPH, RECONSTRUCTION
+from napari_trifocal.xray_layers import ERROR, RADIOGRAPH, RECONSTRUCTION, STD
 from napari_trifocal.xray_result_panel import MAPS, REFINED_KEY, WINDOW_KEYS
 from napari_trifocal.xray_scene import ONLY_3D, TRUTH, XrayScene
 from napari_trifocal.xray_session import XraySession
@@ -183,6 +183,8 @@ class XrayWidget(QWidget):
         self.scene.set_box(grid.low_mm, grid.low_mm + grid.extent_mm)
 
     def _on_predicted(self, answer: Answer) -> None:
+        there = {look["name"] for _, look, _ in answer.scene}
+        self.form.result.maps[STD].setEnabled(STD in there)
         first = self.scene.layer(RECONSTRUCTION) is None
         self._take_box(answer.prepared.inputs.grid)
         shown = answer.after if self.session.refined else answer.before
@@ -190,7 +192,7 @@ class XrayWidget(QWidget):
         # napari takes up to half a second to add a layer: one in each turn.
         self._turns.clear()
         self._turns.add(
-            lambda: self.scene.keep({look["name"] for _, look, _ in layers}, (RECONSTRUCTION, *ONLY_3D)),
+            lambda: self.scene.keep({look["name"] for _, look, _ in layers}, (RECONSTRUCTION, STD, *ONLY_3D)),
             *(partial(self.scene.show, layer) for layer in layers),
             self._on_viewer_layers,
             *([lambda: self.set_view("3-D")] if first else []),
