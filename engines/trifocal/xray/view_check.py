@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from trifocal.xray.view_consistency import Way
 
 _AS_IT_IS: Way = (0, False)
-_PRIOR = {(0, False): 0.0, (0, True): -4.5, (180, False): -4.5, (180, True): -5.5}
+_PRIOR = {(0, False): 0.0, (0, True): -2.5, (180, False): -3.5, (180, True): -4.5}
 _PRIOR_SIDEWAYS, _PRIOR_SWAPPED = -6.0, -4.0
 _POSITION = 6.0  # what a file's own view position is worth; it is wrong in one of some hundred
 _RESIDUAL = 14.0  # what it is worth that a residual is e times larger

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 BUNDLED = "xray-views"
 
-_TEMPERATURE = 1.5  # the network is surer than it is right on films unlike the phantoms
+_TEMPERATURE = 1.2  # the network is surer than it is right on films unlike the phantoms
 _MOST = 8.0  # natural logarithm of the odds that one film can bring
 
 
