@@ -14,6 +14,7 @@ from trifocal.xray.grid import Grid, average_onto
 from trifocal.xray.learned import EDGE_MM
 from trifocal.xray.models.lift import Lift
 from trifocal.xray.phantoms import field_of_view
+from trifocal.xray.planning import without_padding
 from trifocal.xray.projection import Projectors
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ class Crops:
         grid, _ = field_of_view(image, rng, voxels=self.voxels)
         if rng.random() < TIGHTER_SHARE:
             grid = tighter(grid, rng, self.voxels)
-        density = average_onto(image, grid) / 1000 + 1
+        density = average_onto(without_padding(image), grid) / 1000 + 1
         return on_cube(density, grid, self.voxels)
 
 

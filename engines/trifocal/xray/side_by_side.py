@@ -18,7 +18,7 @@ from trifocal.xray.grid import average_onto
 from trifocal.xray.judging import baseline, judge
 from trifocal.xray.models.cascade import averaged
 from trifocal.xray.models.saved import SavedNet
-from trifocal.xray.planning import plan_grid
+from trifocal.xray.planning import plan_grid, without_padding
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -117,7 +117,7 @@ def raised(net: nn.Module, own: int, voxels: int) -> Callable[[Tensor, Lift], Te
 def whole(image: Image, voxels: int) -> dict[str, Tensor]:
     """All of a CT as one crop, in the grid that `project` chooses for it."""
     grid = plan_grid(image, voxels)
-    return on_cube(average_onto(image, grid) / 1000 + 1, grid, voxels)
+    return on_cube(average_onto(without_padding(image), grid) / 1000 + 1, grid, voxels)
 
 
 def write_rows(path: Path, rows: Sequence[Row]) -> None:

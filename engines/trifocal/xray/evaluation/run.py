@@ -18,7 +18,7 @@ from trifocal.xray.film import Film
 from trifocal.xray.geometry import frontal_and_lateral
 from trifocal.xray.grid import average_onto
 from trifocal.xray.metrics import score
-from trifocal.xray.planning import project_ct, upright_ct
+from trifocal.xray.planning import project_ct, upright_ct, without_padding
 from trifocal.xray.predictor import LEAST_SQUARES, XrayInput, XrayPredictor
 from trifocal.xray.projection import Projectors
 from trifocal.xray.regions import body_mask
@@ -100,7 +100,7 @@ def _case(
 ) -> Case:
     progress(0.0, "reading and projecting")
     ct, grid, region = source.load(plan.voxels)
-    truth = grid.image(average_onto(upright_ct(ct), grid), "HU")
+    truth = grid.image(average_onto(without_padding(upright_ct(ct)), grid), "HU")
     geometry = frontal_and_lateral(grid, frontal=plan.frontal, pixels=plan.pixels, energy_kev=plan.energy_kev)
     inputs = XrayInput(_films(ct, geometry, plan, number), grid, plan.energy_kev, plan.refine, plan.samples)
     rows: list[Row] = []
