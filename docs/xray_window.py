@@ -47,7 +47,7 @@ def draw(engine):
         desk.xray.set_view(view)
         settle(desk)
         scene = np.asarray(desk.viewer.screenshot(canvas_only=True, flash=False))
-        scenes.append(scene[scene.shape[0] // 5 : -scene.shape[0] // 5])
+        scenes.append(scene[scene.shape[0] // 6 :])
     save(np.concatenate(scenes, axis=1), "scene")
     desk.xray.set_view("coronal")
     bar = desk.xray.findChild(QScrollArea).verticalScrollBar()

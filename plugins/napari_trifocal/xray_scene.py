@@ -146,20 +146,22 @@ class XrayScene:
             return
         self._on_viewer_range()
         viewer.dims.point = tuple(float(c) for c in (self._box.mean(0) if at is None else at))
-        box = self._everything(sources=name == SET_UP) if view.ndisplay == 3 else self._box
-        camera = viewer.scene.camera
-        camera.center = tuple(box.mean(0)[list(view.order)])
-        camera.zoom = self._zoom_to_fit(np.ptp(box, axis=0))
         if view.ndisplay == 3:
-            camera.set_view_direction(self._toward(), (0, 0, 1))
+            self._look_at(self._points(sources=name == SET_UP))
+            return
+        camera, size = viewer.scene.camera, np.ptp(self._box, axis=0)
+        camera.center = tuple(self._box.mean(0)[list(view.order)])
+        high, wide = viewer.canvas.size
+        _, vertical, horizontal = view.order
+        camera.zoom = float(min(high / size[vertical], wide / size[horizontal]) / MARGIN)
 
     def set_box(self, low_mm: NDArray[np.float64], high_mm: NDArray[np.float64]) -> None:
         """Say which box (3,) to (3,) is looked at."""
         self._box = np.stack([low_mm, high_mm]).astype(float)
 
-    def _everything(self, *, sources: bool) -> NDArray[np.float64]:
-        """(2, 3) corners of what holds the box and the films, and the far sources if they are wanted."""
-        points = [self._box]
+    def _points(self, *, sources: bool) -> NDArray[np.float64]:
+        """(n, 3) corners of the box and of the films, and the far sources if they are wanted."""
+        points = [np.array(np.meshgrid(*self._box.T, indexing="ij")).reshape(3, -1).T]
         for role in (FRONTAL_FILM, LATERAL_FILM):
             layer = self.layer(role)
             if layer is not None:
@@ -167,8 +169,21 @@ class XrayScene:
         spots = self.layer(SOURCES)
         if sources and spots is not None:
             points.append(np.asarray(spots.data, float))
-        every = np.concatenate(points)
-        return np.stack([every.min(0), every.max(0)])
+        return np.concatenate(points)
+
+    def _look_at(self, points: NDArray[np.float64]) -> None:
+        """See all these points (n, 3), as large as the canvas allows."""
+        ahead = self._toward()
+        right = np.cross(ahead, [0.0, 0.0, 1.0])
+        right /= np.linalg.norm(right)
+        axes = np.stack([right, np.cross(right, ahead), ahead])  # on the canvas, and into it
+        seen = points @ axes.T
+        middle = (seen.min(0) + seen.max(0)) / 2
+        wide, high, _ = np.ptp(seen, axis=0)
+        camera, canvas = self.viewer.scene.camera, self.viewer.canvas.size
+        camera.center = tuple(middle @ axes)
+        camera.zoom = float(min(canvas[0] / high, canvas[1] / wide) / MARGIN)
+        camera.set_view_direction(tuple(ahead), (0, 0, 1))
 
     def _toward(self) -> NDArray[np.float64]:
         """View direction (3,): from where both films are seen from the side of the patient."""
@@ -176,15 +191,6 @@ class XrayScene:
         behind = frontal is None or np.asarray(frontal.vertices)[:, 1].mean() <= self._box[:, 1].mean()
         eye = np.array([0.75, 1.0 if behind else -1.0, 0.45])
         return -eye / np.linalg.norm(eye)
-
-    def _zoom_to_fit(self, size_mm: NDArray[np.float64]) -> float:
-        height, width = self.viewer.canvas.size
-        _, vertical, horizontal = self.viewer.dims.order
-        high, wide = size_mm[vertical], size_mm[horizontal]
-        if self.viewer.dims.ndisplay == 3:  # seen from a corner
-            wide = float(np.hypot(size_mm[0], size_mm[1]))
-            high = size_mm[2] + 0.4 * wide
-        return float(min(height / high, width / wide) / MARGIN)
 
     def _turn(self, view: View) -> None:
         self.viewer.dims.order = view.order
