@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -65,6 +66,11 @@ class Calibration:
             msg = f"a calibration must have weights of {', '.join(FEATURES)}, got {record!r}"
             raise ValueError(msg) from error
         return cls((a, b, c, d))
+
+    def times(self, factor: float) -> Self:
+        """The same with standard deviations `factor` times as large."""
+        a, b, c, d = self.weights
+        return type(self)((a + math.log(factor), b, c, d))
 
     def sigma(self, density: Tensor, log_error: Tensor) -> Tensor:
         """Standard deviation (B, 1, X, Y, Z) of a density (B, 1, X, Y, Z), in its unit; at most 1.5."""
