@@ -25,6 +25,10 @@ from trifocal.keypoints.predictor import KeypointsInput, KeypointsPredictor
 from trifocal.keypoints.tasks import TASKS
 from trifocal.predictor import Cancelled, pick_device
 from trifocal.provenance import jsonable
+from trifocal.xray.film import Film
+from trifocal.xray.geometry import frontal_and_lateral
+from trifocal.xray.grid import Grid
+from trifocal.xray.predictor import XrayInput, XrayPredictor
 
 BOWL = PRESETS["default"]
 TARGET = np.array([10.0, 25.0, 50.0])
@@ -70,6 +74,8 @@ PREDICTORS = {
     "focus, has": lambda: FocusPredictor.load("has", device="cpu"),
     "keypoints, classical": lambda: KeypointsPredictor.load("classical", device="cpu"),
     "keypoints, bundled": lambda: KeypointsPredictor.load("keypoints", device="cpu"),
+    "xray, least squares": lambda: XrayPredictor.load("least-squares", device="cpu"),
+    "xray, bundled": lambda: XrayPredictor.load("xray", device="cpu"),
 }
 
 
@@ -88,6 +94,11 @@ def engine(request, inputs):
     predictor = PREDICTORS[request.param]()
     if isinstance(predictor, FocusPredictor):
         return predictor, inputs.preview(), lambda p: [p.pressure.array, p.hu]
+    if isinstance(predictor, XrayPredictor):
+        grid = Grid.cube(300, 24)
+        views = frontal_and_lateral(grid, pixels=48).views
+        films = tuple(Film(view, np.full(view.shape, 2.0, np.float32)) for view in views)
+        return predictor, XrayInput(films, grid, samples=1), lambda p: [p.ct.array, p.std.array]
     head = KeypointsInput(phantom("HC", 1).image, TASKS["HC"], mm_per_px=(0.2, 0.2))
     return predictor, head, lambda p: [p.points, p.scores, p.spread_px]
 
@@ -118,12 +129,13 @@ def test_what_a_progress_callback_raises_stops_every_engine(engine):
         predictor.predict(asked, progress=stop)
 
 
-@pytest.mark.parametrize("kind", [FocusPredictor, KeypointsPredictor])
+@pytest.mark.parametrize("kind", [FocusPredictor, KeypointsPredictor, XrayPredictor])
 def test_weights_that_are_not_there_and_devices_that_are_none_are_refused(kind, tmp_path):
     with pytest.raises(CheckpointError, match=r"nothing\.safetensors"):
         kind.load(tmp_path / "nothing.safetensors")
     with pytest.raises(ValueError, match='must be "auto", "cpu" or "cuda"'):
-        kind.load("has" if kind is FocusPredictor else "classical", device="tpu")
+        weightless = {FocusPredictor: "has", KeypointsPredictor: "classical", XrayPredictor: "least-squares"}
+        kind.load(weightless[kind], device="tpu")
 
 
 def test_weights_of_another_engine_are_refused():
