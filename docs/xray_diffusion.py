@@ -12,11 +12,11 @@ from pathlib import Path
 import torch
 from matplotlib.figure import Figure
 
-from trifocal.xray.data import Scene
-from trifocal.xray.kept_crops import Volumes
 from trifocal.xray.models.diffusion import Diffusion, DiffusionConfig, sampled_levels
 from trifocal.xray.models.started import least_squares
 from trifocal.xray.phantoms import torso
+from trifocal.xray.training.crops import Scene
+from trifocal.xray.training.kept_crops import Volumes
 
 VOXELS, PHANTOMS, HELD, BATCH, SAMPLE_STEPS = 16, 40, 6, 16, 20
 NAMES = {"epsilon": "noise (epsilon)", "v_prediction": "velocity (v)"}

@@ -24,18 +24,18 @@ from trifocal import checkpoint, io
 from trifocal.radiograph import Radiograph
 from trifocal.training import Plan
 from trifocal.xray.attenuation import hu_to_mu
-from trifocal.xray.display import Display
-from trifocal.xray.exposure import Exposure, expose
 from trifocal.xray.film import Film
-from trifocal.xray.films import film_from_radiograph
+from trifocal.xray.films.display import Display
+from trifocal.xray.films.exposure import Exposure, expose
+from trifocal.xray.films.from_radiograph import film_from_radiograph
 from trifocal.xray.geometry import frontal_and_lateral
 from trifocal.xray.grid import average_onto
 from trifocal.xray.phantoms import field_of_view
 from trifocal.xray.projection import Projectors
-from trifocal.xray.train_views import ViewRecipe, film_pairs, train_views
-from trifocal.xray.view_check import check_views
-from trifocal.xray.view_classifier import ViewClassifier
-from trifocal.xray.view_net import turn
+from trifocal.xray.views.check import check_views
+from trifocal.xray.views.classifier import ViewClassifier
+from trifocal.xray.views.net import turn
+from trifocal.xray.views.train import ViewRecipe, film_pairs, train_views
 
 if TYPE_CHECKING:
     from trifocal.xray.geometry import Geometry

@@ -12,11 +12,11 @@ from PIL import Image as Picture
 from data import shared_data
 from trifocal import io
 from trifocal.image import Image, ImageError
-from trifocal.xray import ct_folders
-from trifocal.xray.ct_folders import Patient, list_patients
-from trifocal.xray.ct_pairs import make_pair
-from trifocal.xray.ct_scan import CtScan
-from trifocal.xray.patient_split import PARTS, PatientSplit, split
+from trifocal.xray.datasets import folders as ct_folders
+from trifocal.xray.datasets.folders import Patient, list_patients
+from trifocal.xray.datasets.pairs import make_pair
+from trifocal.xray.datasets.scan import CtScan
+from trifocal.xray.datasets.split import PARTS, PatientSplit, split
 
 
 def ct(shape=(12, 10, 8), hu=40):

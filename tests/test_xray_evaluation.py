@@ -20,7 +20,7 @@ from trifocal.xray.evaluation.run import evaluate
 from trifocal.xray.evaluation.sources import Source
 from trifocal.xray.evaluation.summary import Statistic, gains, summarise
 from trifocal.xray.evaluation.tables import caption, markdown, tables
-from trifocal.xray.exposure import Exposure
+from trifocal.xray.films.exposure import Exposure
 from trifocal.xray.models.lifting import LiftingConfig, LiftingEnsemble
 from trifocal.xray.models.saved import lifting_record
 

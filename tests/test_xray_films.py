@@ -12,11 +12,11 @@ from trifocal import io
 from trifocal.image import Image, ImageError
 from trifocal.radiograph import Radiograph
 from trifocal.xray.comparison import on_grid
-from trifocal.xray.films import film_from_radiograph, film_warnings, looks_inverted
-from trifocal.xray.fix import FIXES, Fix, read_fixes
+from trifocal.xray.films.fix import FIXES, Fix, read_fixes
+from trifocal.xray.films.from_radiograph import film_from_radiograph, film_warnings, looks_inverted
+from trifocal.xray.films.inputs import find_geometry, prepare, with_meaning
 from trifocal.xray.geometry import frontal_and_lateral
 from trifocal.xray.grid import Grid
-from trifocal.xray.inputs import find_geometry, prepare, with_meaning
 from trifocal.xray.planning import MOST_MM, plan_grid, project_ct, upright_ct
 
 GRID = Grid.cube(300.0, 16)

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from trifocal.xray.attenuation import hu_to_mu, mu_to_hu, mu_water, water_mm
-from trifocal.xray.display import Display, from_signal, to_signal
-from trifocal.xray.exposure import Exposure, blurred, expose, without_scatter
 from trifocal.xray.film import Film
+from trifocal.xray.films.display import Display, from_signal, to_signal
+from trifocal.xray.films.exposure import Exposure, blurred, expose, without_scatter
 from trifocal.xray.geometry import Geometry, angle_name, c_arm, frontal_and_lateral
 from trifocal.xray.geometry_file import PixelMeaning, read_geometry, read_pixel_meaning, write_geometry
 from trifocal.xray.grid import Grid

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from trifocal.radiograph import Radiograph
+from trifocal.xray.films.geometry import Assumption, Known, geometry_from_radiographs
 from trifocal.xray.geometry import Geometry, c_arm, frontal_and_lateral
 from trifocal.xray.grid import Grid
 from trifocal.xray.plausibility import implausible
-from trifocal.xray.radiograph_geometry import Assumption, Known, geometry_from_radiographs
 from trifocal.xray.view import View
 
 BOX = Grid.cube(320, 16, (5, -10, 40))

@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from trifocal.xray.ct_folders import list_patients
-from trifocal.xray.data import on_cube
+from trifocal.xray.datasets.folders import list_patients
 from trifocal.xray.film import Film
 from trifocal.xray.geometry import frontal_and_lateral
 from trifocal.xray.grid import Grid
@@ -25,6 +24,7 @@ from trifocal.xray.models.losses import physics_loss
 from trifocal.xray.models.resize import resized, token_grid
 from trifocal.xray.predictor import XrayInput, XrayPredictor
 from trifocal.xray.projection import Projectors
+from trifocal.xray.training.crops import on_cube
 
 TINY = replace(
     COMPACT,

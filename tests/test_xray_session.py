@@ -36,7 +36,7 @@ from trifocal import io
 from trifocal.image import Image, ImageError
 from trifocal.radiograph import Radiograph
 from trifocal.xray.film import Film
-from trifocal.xray.film_output import save_films
+from trifocal.xray.films.output import save_films
 from trifocal.xray.geometry import frontal_and_lateral
 from trifocal.xray.grid import Grid
 from trifocal.xray.planning import plan_grid, project_ct

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from trifocal.xray.film_calibration import calibrate, pixel_noise
+from trifocal.xray.films.calibration import calibrate, pixel_noise
 from trifocal.xray.geometry import frontal_and_lateral
 from trifocal.xray.grid import Grid
 from trifocal.xray.projection import Projectors

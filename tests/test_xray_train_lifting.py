@@ -13,7 +13,6 @@ from trifocal import io
 from trifocal.image import Image
 from trifocal.training import Plan
 from trifocal.xray.attenuation import mu_water
-from trifocal.xray.data import EDGE_MM, Crops, Scene, imperfect, on_cube, tighter
 from trifocal.xray.film import Film
 from trifocal.xray.geometry import frontal_and_lateral
 from trifocal.xray.grid import Grid
@@ -21,7 +20,8 @@ from trifocal.xray.models.lifting import LiftingConfig
 from trifocal.xray.models.refiner import RefinerConfig
 from trifocal.xray.predictor import XrayInput, XrayPredictor
 from trifocal.xray.projection import Projector
-from trifocal.xray.train_lifting import LiftingRecipe, nearest_consistent, train_lifting
+from trifocal.xray.training.crops import EDGE_MM, Crops, Scene, imperfect, on_cube, tighter
+from trifocal.xray.training.lifting import LiftingRecipe, nearest_consistent, train_lifting
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -16,11 +16,6 @@ from trifocal.cli import main
 from trifocal.image import Image
 from trifocal.predictor import Cancelled
 from trifocal.training import Plan
-from trifocal.xray.ablation import ALL, SMALL, ablate, without
-from trifocal.xray.data import Scene
-from trifocal.xray.diagnostics import diagnose
-from trifocal.xray.judging import baseline, encoder_stats, errors, judge
-from trifocal.xray.kept_crops import KeptCrops, Volumes
 from trifocal.xray.models.cascade import Cascade, averaged
 from trifocal.xray.models.config import COMPACT, XrayModelConfig, build
 from trifocal.xray.models.diffusion import DiffusionConfig
@@ -30,9 +25,14 @@ from trifocal.xray.models.refiner import Refiner, RefinerConfig
 from trifocal.xray.models.sampled import SampledNet
 from trifocal.xray.models.saved import SavedNet
 from trifocal.xray.models.started import StartedNet
-from trifocal.xray.side_by_side import LEAST_SQUARES, compare, table, whole
-from trifocal.xray.tasks import CascadeTask, DiffusionTask
-from trifocal.xray.train import XrayRecipe, train
+from trifocal.xray.training.ablation import ALL, SMALL, ablate, without
+from trifocal.xray.training.crops import Scene
+from trifocal.xray.training.diagnostics import diagnose
+from trifocal.xray.training.judging import baseline, encoder_stats, errors, judge
+from trifocal.xray.training.kept_crops import KeptCrops, Volumes
+from trifocal.xray.training.recipes import XrayRecipe, train
+from trifocal.xray.training.side_by_side import LEAST_SQUARES, compare, table, whole
+from trifocal.xray.training.tasks import CascadeTask, DiffusionTask
 
 VOXELS = 16
 PLAIN = XrayModelConfig(

@@ -8,15 +8,15 @@ from trifocal.checkpoint import CheckpointError, save
 from trifocal.training import Plan
 from trifocal.xray.attenuation import mu_water
 from trifocal.xray.film import Film
-from trifocal.xray.fix import FIXES
+from trifocal.xray.films.fix import FIXES
 from trifocal.xray.geometry import c_arm, frontal_and_lateral
 from trifocal.xray.grid import Grid, average_onto
 from trifocal.xray.phantoms import torso
 from trifocal.xray.projection import Projectors
-from trifocal.xray.train_views import ViewRecipe, taken, train_views
-from trifocal.xray.view_check import check_views
-from trifocal.xray.view_classifier import ViewClassifier
-from trifocal.xray.view_net import TURNS, ViewNet, ViewNetConfig, normalised, square, turn
+from trifocal.xray.views.check import check_views
+from trifocal.xray.views.classifier import ViewClassifier
+from trifocal.xray.views.net import TURNS, ViewNet, ViewNetConfig, normalised, square, turn
+from trifocal.xray.views.train import ViewRecipe, taken, train_views
 
 GRID = Grid.cube(320, 40)
 UPRIGHT, MIRROR, OVER = (0, False), (0, True), (180, False)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_trifocal.xray_setup import Resolved, Setup
 from napari_trifocal.xray_slot import FRONTAL, LATERAL, SIDES
-from trifocal.xray.fix import read_fixes
+from trifocal.xray.films.fix import read_fixes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from napari_trifocal.xray_offers import Offer, merged, offer_of
 
 if TYPE_CHECKING:
-    from trifocal.xray.inputs import Prepared
+    from trifocal.xray.films.inputs import Prepared
 
 
 @dataclass(frozen=True)

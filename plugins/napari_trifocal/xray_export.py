@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from trifocal.predictor import Progress, silent
 from trifocal.xray.comparison import against_truth, on_grid
-from trifocal.xray.film_output import save_films
+from trifocal.xray.films.output import save_films
 from trifocal.xray.output import save as save_prediction
 from trifocal.xray.output import summarise
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from napari_trifocal.xray_slot import Slot
 from trifocal import io
 from trifocal.predictor import Progress, silent
-from trifocal.xray.inputs import find_geometry, load_geometry, with_meaning
+from trifocal.xray.films.inputs import find_geometry, load_geometry, with_meaning
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

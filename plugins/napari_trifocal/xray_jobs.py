@@ -21,7 +21,7 @@ from napari_trifocal.xray_setup import said_of
 from napari_trifocal.xray_slot import SIDES, Slot
 from trifocal.predictor import Progress, silent
 from trifocal.radiograph import Radiograph
-from trifocal.xray.inputs import Prepared, prepare
+from trifocal.xray.films.inputs import Prepared, prepare
 from trifocal.xray.planning import plan_grid, project_ct
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from trifocal.xray.fix import FILMS, FIXES, SWAP
+from trifocal.xray.films.fix import FILMS, FIXES, SWAP
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

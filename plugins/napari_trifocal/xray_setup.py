@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_trifocal.xray_slot import FRONTAL, LATERAL, SIDES
-from trifocal.xray.films import is_frontal
+from trifocal.xray.films.from_radiograph import is_frontal
+from trifocal.xray.films.geometry import Assumption, Known, geometry_from_radiographs
 from trifocal.xray.geometry import Geometry, around
 from trifocal.xray.grid import Grid
-from trifocal.xray.radiograph_geometry import Assumption, Known, geometry_from_radiographs
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

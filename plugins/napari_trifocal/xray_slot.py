@@ -9,7 +9,7 @@ import numpy as np
 
 from trifocal.image import ImageError
 from trifocal.radiograph import Radiograph
-from trifocal.xray.fix import Fix
+from trifocal.xray.films.fix import Fix
 
 if TYPE_CHECKING:
     from pathlib import Path

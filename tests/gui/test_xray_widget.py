@@ -27,7 +27,7 @@ from napari_trifocal.xray_layers import (
 )
 from napari_trifocal.xray_slot import FRONTAL, LATERAL
 from trifocal import io
-from trifocal.xray.film_output import save_films
+from trifocal.xray.films.output import save_films
 from trifocal.xray.geometry import frontal_and_lateral
 from trifocal.xray.planning import plan_grid, project_ct
 from trifocal_app.desk import FOCUS, XRAY

@@ -20,7 +20,7 @@ from trifocal.xray.evaluation.engines import find_checkpoints
 from trifocal.xray.evaluation.output import evaluate_into
 from trifocal.xray.evaluation.sources import UNSEEN, Source
 from trifocal.xray.evaluation.tables import caption, tables
-from trifocal.xray.exposure import Exposure
+from trifocal.xray.films.exposure import Exposure
 from trifocal.xray.learned import BUNDLED
 
 WIDTH = 200

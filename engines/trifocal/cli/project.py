@@ -14,8 +14,8 @@ import tyro
 
 from trifocal import io
 from trifocal.cli.progress import Bar
-from trifocal.xray.exposure import Exposure, expose
-from trifocal.xray.film_output import save_films
+from trifocal.xray.films.exposure import Exposure, expose
+from trifocal.xray.films.output import save_films
 from trifocal.xray.geometry import frontal_and_lateral
 from trifocal.xray.planning import plan_grid, project_ct
 

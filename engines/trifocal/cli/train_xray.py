@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from trifocal import io
 from trifocal.cli.progress import Bar
 from trifocal.training import Fitted, Plan
-from trifocal.xray.ablation import SMALL, ablate
-from trifocal.xray.diagnostics import diagnose
-from trifocal.xray.kept_crops import Volumes
 from trifocal.xray.models.config import COMPACT, SEED, TOGGLES, XrayModelConfig
 from trifocal.xray.models.diffusion import DiffusionConfig
 from trifocal.xray.models.saved import SavedNet
-from trifocal.xray.side_by_side import compare, table, whole, write_rows
-from trifocal.xray.train import XrayRecipe, train
+from trifocal.xray.training.ablation import SMALL, ablate
+from trifocal.xray.training.diagnostics import diagnose
+from trifocal.xray.training.kept_crops import Volumes
+from trifocal.xray.training.recipes import XrayRecipe, train
+from trifocal.xray.training.side_by_side import compare, table, whole, write_rows
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -124,7 +124,7 @@ class TrainXray:
         return [_told(fitted), *_judged(checkpoint), *_costs(self.out / "xray.safetensors")]
 
     def _lifting(self) -> list[str]:
-        from trifocal.xray.train_lifting import LiftingRecipe, train_lifting
+        from trifocal.xray.training.lifting import LiftingRecipe, train_lifting
 
         recipe = LiftingRecipe(self._plan(), voxels=self.voxels, validation_volumes=self.validation_volumes)
         paths = self._paths()

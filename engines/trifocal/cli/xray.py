@@ -13,12 +13,12 @@ import tyro
 from trifocal import io
 from trifocal.cli.progress import Bar
 from trifocal.xray.comparison import against_truth, on_grid
-from trifocal.xray.fix import FIXES
-from trifocal.xray.inputs import Prepared, find_geometry, load_geometry, prepare, with_meaning
+from trifocal.xray.films.fix import FIXES
+from trifocal.xray.films.geometry import Known
+from trifocal.xray.films.inputs import Prepared, find_geometry, load_geometry, prepare, with_meaning
 from trifocal.xray.learned import BUNDLED
 from trifocal.xray.output import save, summarise
 from trifocal.xray.predictor import XrayPredictor
-from trifocal.xray.radiograph_geometry import Known
 
 if TYPE_CHECKING:
     from trifocal.radiograph import Radiograph

@@ -78,7 +78,7 @@ class Learned:
     ) -> tuple[Tensor, Tensor]:
         """Density and the standard deviation of its error on a grid, both (1, X, Y, Z).
 
-        The networks see a cube of their own number of voxels around the grid, scaled to `data.EDGE_MM`.
+        The networks see a cube of their own number of voxels around the grid, scaled to `EDGE_MM`.
 
         Args:
             films: One frontal, one lateral, or one alone.

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from trifocal.image import Image
-    from trifocal.xray.inputs import Prepared
+    from trifocal.xray.films.inputs import Prepared
     from trifocal.xray.predictor import Reprojection, XrayPrediction
 
 GEOMETRY_USED = "geometry_used.json"

@@ -9,7 +9,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from trifocal import RESEARCH_USE_ONLY
-from trifocal.xray.film_output import show_film
+from trifocal.xray.films.output import show_film
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from trifocal.predictor import silent
-from trifocal.xray.film_calibration import calibrate, pixel_noise
+from trifocal.xray.films.calibration import calibrate, pixel_noise
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-from trifocal.xray.exposure import Exposure
+from trifocal.xray.films.exposure import Exposure
 from trifocal.xray.learned import BUNDLED
 from trifocal.xray.metrics import WINDOW_HU
 

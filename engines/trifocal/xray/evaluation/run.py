@@ -13,8 +13,8 @@ from trifocal.xray.attenuation import mu_water
 from trifocal.xray.evaluation import BASELINES, ORACLE, Case, Evaluation, EvaluationPlan, Row
 from trifocal.xray.evaluation.engines import names_of, parameters, toggles
 from trifocal.xray.evaluation.reliability import Reliability
-from trifocal.xray.exposure import expose
 from trifocal.xray.film import Film
+from trifocal.xray.films.exposure import expose
 from trifocal.xray.geometry import frontal_and_lateral
 from trifocal.xray.grid import average_onto
 from trifocal.xray.metrics import score

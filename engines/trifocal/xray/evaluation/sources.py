@@ -9,14 +9,14 @@ import numpy as np
 
 from trifocal.image import Image
 from trifocal.xray.attenuation import AIR_HU
-from trifocal.xray.ct_folders import list_patients
+from trifocal.xray.datasets.folders import list_patients
 from trifocal.xray.phantoms import field_of_view, torso
 from trifocal.xray.planning import plan_grid
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from trifocal.xray.ct_scan import CtScan
+    from trifocal.xray.datasets.scan import CtScan
     from trifocal.xray.grid import Grid
 
 UNSEEN = 1_000_000

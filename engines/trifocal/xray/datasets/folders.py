@@ -13,7 +13,7 @@ import pydicom
 
 from trifocal import io
 from trifocal.io.quiet import quiet_pydicom
-from trifocal.xray.ct_scan import CtScan
+from trifocal.xray.datasets.scan import CtScan
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

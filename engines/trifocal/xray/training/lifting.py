@@ -17,16 +17,16 @@ from trifocal.predictor import pick_device, silent
 from trifocal.provenance import git_commit
 from trifocal.training import Fitted, Plan, best_weights, fit
 from trifocal.xray.calibration import Calibration, features_of
-from trifocal.xray.data import Crops, Scene, imperfect
-from trifocal.xray.judging import encoder_stats
-from trifocal.xray.kept_crops import KeptCrops
 from trifocal.xray.learned import error_of
 from trifocal.xray.models.cascade import Cascade
 from trifocal.xray.models.lifting import LiftingConfig, LiftingEnsemble, LiftingNet
 from trifocal.xray.models.refiner import Refiner, RefinerConfig
 from trifocal.xray.models.saved import cascade_record, lifting_record
 from trifocal.xray.sirt import sirt
-from trifocal.xray.tasks import CascadeTask
+from trifocal.xray.training.crops import Crops, Scene, imperfect
+from trifocal.xray.training.judging import encoder_stats
+from trifocal.xray.training.kept_crops import KeptCrops
+from trifocal.xray.training.tasks import CascadeTask
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -12,11 +12,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool3d
 
-from trifocal.xray.data import Scene, imperfect
 from trifocal.xray.models.cascade import Cascade, averaged
 from trifocal.xray.models.depth_boundaries import boundary_loss
 from trifocal.xray.models.hybrid import HybridNet
 from trifocal.xray.models.losses import DirectWeights, direct_loss
+from trifocal.xray.training.crops import Scene, imperfect
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -17,16 +17,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from trifocal.checkpoint import CheckpointError
-from trifocal.xray.view_classifier import ViewClassifier
-from trifocal.xray.view_consistency import Stand
-from trifocal.xray.view_net import TURNS, square
+from trifocal.xray.views.classifier import ViewClassifier
+from trifocal.xray.views.consistency import Stand
+from trifocal.xray.views.net import TURNS, square
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from trifocal.xray.film import Film
     from trifocal.xray.grid import Grid
-    from trifocal.xray.view_consistency import Way
+    from trifocal.xray.views.consistency import Way
 
 _AS_IT_IS: Way = (0, False)
 _PRIOR = {(0, False): 0.0, (0, True): -2.5, (180, False): -3.5, (180, True): -4.5}

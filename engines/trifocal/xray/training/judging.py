@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from trifocal.xray.data import Scene
 from trifocal.xray.models.feature_stats import FeatureStats
 from trifocal.xray.models.inside import Inside
 from trifocal.xray.models.losses import ssim
 from trifocal.xray.models.started import least_squares
+from trifocal.xray.training.crops import Scene
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -32,7 +32,7 @@ def judge(net: Callable[[Tensor, Lift], Tensor], crops: Iterable[Crop], voxels: 
 
     Args:
         net: Films (1, 2, rows, columns) and a lift to density (1, 1, X, Y, Z).
-        crops: As `data.Crops` gives them.
+        crops: As `crops.Crops` gives them.
         voxels: Along the edges of their cube.
 
     Returns:

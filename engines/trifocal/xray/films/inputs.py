@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from trifocal.predictor import one_core
-from trifocal.xray.film_output import GEOMETRY
-from trifocal.xray.films import film_from_radiograph, film_warnings, is_frontal
-from trifocal.xray.fix import read_fixes
+from trifocal.xray.films.fix import read_fixes
+from trifocal.xray.films.from_radiograph import film_from_radiograph, film_warnings, is_frontal
+from trifocal.xray.films.geometry import Assumption, Known, geometry_from_radiographs
+from trifocal.xray.films.output import GEOMETRY
 from trifocal.xray.geometry_file import read_geometry, read_pixel_meaning
 from trifocal.xray.plausibility import implausible
 from trifocal.xray.predictor import XrayInput
-from trifocal.xray.radiograph_geometry import Assumption, Known, geometry_from_radiographs
-from trifocal.xray.view_check import Finding, check_views
+from trifocal.xray.views.check import Finding, check_views
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

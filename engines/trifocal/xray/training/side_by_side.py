@@ -13,12 +13,12 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from trifocal.files import atomic_file
-from trifocal.xray.data import on_cube
 from trifocal.xray.grid import average_onto
-from trifocal.xray.judging import baseline, judge
 from trifocal.xray.models.cascade import averaged
 from trifocal.xray.models.saved import SavedNet
 from trifocal.xray.planning import plan_grid, without_padding
+from trifocal.xray.training.crops import on_cube
+from trifocal.xray.training.judging import baseline, judge
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -11,10 +11,10 @@ from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 from trifocal.files import atomic_file
-from trifocal.xray.data import Scene
-from trifocal.xray.judging import WINDOW_HU, errors
 from trifocal.xray.models.feature_stats import FeatureStats
 from trifocal.xray.models.inside import Inside
+from trifocal.xray.training.crops import Scene
+from trifocal.xray.training.judging import WINDOW_HU, errors
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,7 +37,7 @@ def diagnose(net: nn.Module, crop: dict[str, Tensor], voxels: int, path: Path) -
 
     Args:
         net: Of any kind, in evaluation mode.
-        crop: As `data.Crops` gives it.
+        crop: As `crops.Crops` gives it.
         voxels: Along the edges of its cube.
         path: Where to.
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from trifocal.xray.data import Crops
+from trifocal.xray.training.crops import Crops
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -48,7 +48,7 @@ class KeptCrops:
         return len(self.readers)
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
-        """See `data.Crops`; the density is float16 (0.002 of water's at worst)."""
+        """See `crops.Crops`; the density is float16 (0.002 of water's at worst)."""
         chosen = np.random.default_rng([self._seed, self._epoch, index]).integers(self.variants)
         return self.of(index)[int(chosen)]
 

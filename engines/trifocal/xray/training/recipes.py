@@ -17,9 +17,6 @@ from trifocal.files import atomic_file
 from trifocal.predictor import pick_device, silent
 from trifocal.provenance import git_commit
 from trifocal.training import Fitted, Plan, best_weights, fit
-from trifocal.xray.data import Scene
-from trifocal.xray.diagnostics import diagnose
-from trifocal.xray.judging import baseline, encoder_stats, judge
 from trifocal.xray.models.cascade import Cascade
 from trifocal.xray.models.config import COMPACT, XrayModelConfig
 from trifocal.xray.models.diffusion import DiffusionConfig
@@ -28,7 +25,10 @@ from trifocal.xray.models.refiner import RefinerConfig
 from trifocal.xray.models.sampled import SampledNet
 from trifocal.xray.models.saved import SavedNet, cascade_record, diffusion_record, direct_record, network_of
 from trifocal.xray.models.started import StartedNet
-from trifocal.xray.tasks import (
+from trifocal.xray.training.crops import Scene
+from trifocal.xray.training.diagnostics import diagnose
+from trifocal.xray.training.judging import baseline, encoder_stats, judge
+from trifocal.xray.training.tasks import (
     CascadeTask,
     DiffusionTask,
     DirectTask,
@@ -42,9 +42,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from trifocal.predictor import Progress
-    from trifocal.xray.kept_crops import KeptCrops, Volumes
     from trifocal.xray.models.lift import Lift
-    from trifocal.xray.tasks import Loss
+    from trifocal.xray.training.kept_crops import KeptCrops, Volumes
+    from trifocal.xray.training.tasks import Loss
 
     Task = DirectTask | CascadeTask | DiffusionTask
 

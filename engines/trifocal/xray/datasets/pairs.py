@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from trifocal.xray.exposure import Exposure, expose
 from trifocal.xray.film import Film
+from trifocal.xray.films.exposure import Exposure, expose
 from trifocal.xray.geometry import Geometry, frontal_and_lateral
 from trifocal.xray.grid import average_onto
 from trifocal.xray.phantoms import field_of_view

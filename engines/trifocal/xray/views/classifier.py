@@ -8,7 +8,7 @@ import torch
 
 from trifocal import checkpoint
 from trifocal.checkpoint import CheckpointError
-from trifocal.xray.view_net import KINDS, TURNS, ViewNet, ViewNetConfig, normalised, square
+from trifocal.xray.views.net import KINDS, TURNS, ViewNet, ViewNetConfig, normalised, square
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,7 +36,7 @@ class ViewClassifier:
 
     @classmethod
     def load(cls, path_or_name: Path | str = BUNDLED) -> Self:
-        """Read a checkpoint that `train_views.train_views` wrote.
+        """Read a checkpoint that `views.train` wrote.
 
         Raises:
             CheckpointError: If it is missing, damaged, or of something else.

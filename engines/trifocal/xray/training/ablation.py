@@ -6,19 +6,19 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from trifocal.predictor import silent
-from trifocal.xray.judging import baseline
 from trifocal.xray.models.config import COMPACT, TOGGLES
 from trifocal.xray.models.saved import SavedNet
-from trifocal.xray.side_by_side import Row, row_of, write_rows
-from trifocal.xray.train import XrayRecipe, train
+from trifocal.xray.training.judging import baseline
+from trifocal.xray.training.recipes import XrayRecipe, train
+from trifocal.xray.training.side_by_side import Row, row_of, write_rows
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
     from trifocal.predictor import Progress
-    from trifocal.xray.kept_crops import Volumes
     from trifocal.xray.models.config import XrayModelConfig
+    from trifocal.xray.training.kept_crops import Volumes
 
 ALL = "all parts"
 """Name of the run that no part is missing from."""

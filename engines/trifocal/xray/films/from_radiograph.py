@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from trifocal.radiograph import Radiograph
-    from trifocal.xray.fix import Fix
+    from trifocal.xray.films.fix import Fix
     from trifocal.xray.view import View
 
 RELATIVE_ERROR = {"line integral": 0.01, "linear": 0.05, "log": 0.08, "display": 0.15}

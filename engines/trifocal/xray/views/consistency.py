@@ -13,7 +13,7 @@ from trifocal.xray.film import covering
 from trifocal.xray.grid import Grid
 from trifocal.xray.projection import Projectors
 from trifocal.xray.sirt import residual, sirt
-from trifocal.xray.view_net import turn
+from trifocal.xray.views.net import turn
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

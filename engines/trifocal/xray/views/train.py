@@ -14,12 +14,12 @@ from trifocal import RESEARCH_USE_ONLY
 from trifocal.checkpoint import Checkpoint, save
 from trifocal.predictor import silent
 from trifocal.training import Plan, best_weights, fit
-from trifocal.xray.exposure import Exposure, expose
+from trifocal.xray.films.exposure import Exposure, expose
 from trifocal.xray.geometry import frontal_and_lateral
 from trifocal.xray.grid import average_onto
 from trifocal.xray.phantoms import field_of_view
 from trifocal.xray.projection import Projectors
-from trifocal.xray.view_net import PIXELS, ViewNet, ViewNetConfig, normalised
+from trifocal.xray.views.net import PIXELS, ViewNet, ViewNetConfig, normalised
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

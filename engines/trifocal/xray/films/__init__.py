@@ -1,0 +1,1 @@
+"""From radiographs to line integrals of the attenuation: geometry, exposure, display, corrections."""

@@ -1,0 +1,1 @@
+"""Which view a film shows, and whether two films belong together."""
