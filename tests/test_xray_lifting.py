@@ -177,7 +177,11 @@ def test_the_standard_deviation_is_larger_between_air_and_tissue_and_at_edges() 
     sigma = Calibration((-1.0, 0.0, 0.5, 0.5)).sigma(density, torch.zeros_like(density))[0, 0, :, 2, 2]
     assert sigma[6] > sigma[9]
     assert sigma[0] > sigma[9]
+    careful = Calibration((-1.0, 0.0, 0.5, 0.5), floor=0.2).sigma(density, torch.zeros_like(density))
+    assert careful[0, 0, 4, 2, 2] == pytest.approx(float(torch.hypot(sigma[4], torch.tensor(0.2))))
+    assert careful[0, 0, 9, 2, 2] == pytest.approx(float(sigma[9]))  # air
     assert Calibration.from_record({"weights": [1, 2, 3, 4]}).weights == (1, 2, 3, 4)
+    assert Calibration.from_record({"weights": [1, 2, 3, 4], "floor": 0.1}).floor == 0.1
     for wrong in ({"weights": [1]}, {"offset": 1}, 3):
         with pytest.raises(ValueError, match="must have weights"):
             Calibration.from_record(wrong)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any, Self
 
 import torch
 from torch import Tensor
 from torch.nn import functional
+
+LUNG = 0.15
+"""Density of inflated lung."""
 
 FEATURES = ("constant", "said", "between", "edge")
 
@@ -24,9 +26,12 @@ class Calibration:
     Attributes:
         weights: Of the features, in the order of `FEATURES`. As made, the standard deviation is that of a
             Laplace distribution with the mean absolute error that the network said.
+        floor: Error in density that is added in squares, in full where the density is that of lung or more,
+            not in air: what held-out volumes like those that were learned from do not show.
     """
 
     weights: tuple[float, float, float, float] = (0.35, 1.0, 0.0, 0.0)
+    floor: float = 0.0
 
     @classmethod
     def fit(cls, features: Tensor, error: Tensor) -> Self:
@@ -62,20 +67,18 @@ class Calibration:
             return cls()
         try:
             a, b, c, d = (float(w) for w in record["weights"])
+            floor = float(record.get("floor", 0.0))
         except (KeyError, TypeError, ValueError) as error:
             msg = f"a calibration must have weights of {', '.join(FEATURES)}, got {record!r}"
             raise ValueError(msg) from error
-        return cls((a, b, c, d))
-
-    def times(self, factor: float) -> Self:
-        """The same with standard deviations `factor` times as large."""
-        a, b, c, d = self.weights
-        return type(self)((a + math.log(factor), b, c, d))
+        return cls((a, b, c, d), floor)
 
     def sigma(self, density: Tensor, log_error: Tensor) -> Tensor:
         """Standard deviation (B, 1, X, Y, Z) of a density (B, 1, X, Y, Z), in its unit; at most 1.5."""
         features = features_of(density, log_error)
-        return torch.exp(features @ features.new_tensor(self.weights)).clamp(max=1.5)
+        fitted = torch.exp(features @ features.new_tensor(self.weights))
+        floor = self.floor * (density / LUNG).clamp(0, 1)
+        return torch.sqrt(fitted**2 + floor**2).clamp(max=1.5)
 
 
 def features_of(density: Tensor, log_error: Tensor) -> Tensor:
