@@ -108,21 +108,25 @@ class Learned:
     def _answer(self, images: Tensor, lift: Lift, samples: int, progress: Progress) -> tuple[Tensor, Tensor]:
         """Density and standard deviation (X, Y, Z) in the cube."""
         progress(0.1, "reconstructing")
-        density = self.network(images, lift)[0, 0].float().clamp(0, 4)
-        progress(0.3, "estimating the error")
-        log_error = error_of(self.network, images, lift)
-        sigma = torch.full_like(density, torch.nan)
-        if log_error is not None:
-            sigma = self.calibration.sigma(density[None, None], log_error)[0, 0]
+        base, coarse = first_stage(self.network, lift)
+        sigma = torch.full(lift.grid.shape, torch.nan, device=images.device)
+        if isinstance(base, LiftingEnsemble):
+            first, log_error = base.with_error(averaged(images, coarse), coarse)
+            density = first if base is self.network else self.network(images, lift, first)
+            density = density.float().clamp(0, 4)
+            sigma = self.calibration.sigma(density, _raised(log_error, lift))[0, 0]
+        else:
+            density = self.network(images, lift).float().clamp(0, 4)
         if samples:
             spread = self._spread(images, lift, samples, progress)
-            sigma = spread if log_error is None else torch.sqrt(sigma**2 + spread**2)
-        return density, sigma
+            sigma = torch.sqrt(sigma.nan_to_num(0.0) ** 2 + spread**2)
+        return density[0, 0], sigma
 
     def _spread(self, images: Tensor, lift: Lift, samples: int, progress: Progress) -> Tensor:
-        """Standard deviation (X, Y, Z) of answers with dropout, always the same ones."""
-        drops = [m for m in self.network.modules() if isinstance(m, nn.Dropout3d)]
-        answers = []
+        """Standard deviation (X, Y, Z) of the first stage's answers with dropout, always the same ones."""
+        base, coarse = first_stage(self.network, lift)
+        drops = [m for m in base.modules() if isinstance(m, nn.Dropout3d)]
+        seen, answers = averaged(images, coarse), []
         with torch.random.fork_rng(devices=[images.device] if images.is_cuda else []):
             torch.manual_seed(0)
             try:
@@ -130,10 +134,17 @@ class Learned:
                     drop.train()
                 for i in range(samples):
                     progress(0.3 + 0.3 * i / samples, f"sample {i + 1} of {samples}")
-                    answers.append(self.network(images, lift)[0, 0].float().clamp(0, 4))
+                    answers.append(base(seen, coarse).float().clamp(0, 4))
             finally:
                 self.network.eval()
-        return torch.stack(answers).std(0, correction=0)
+        return _raised(torch.stack(answers).std(0, correction=0), lift)[0, 0]
+
+
+def first_stage(network: nn.Module, lift: Lift) -> tuple[nn.Module, Lift]:
+    """What a network begins with, and the lift onto that stage's grid: the base of a cascade, or itself."""
+    if isinstance(network, Cascade):
+        return network.base, lift.coarser(2 ** len(network.stages))
+    return network, lift
 
 
 def error_of(network: nn.Module, films: Tensor, lift: Lift) -> Tensor | None:
@@ -141,14 +152,15 @@ def error_of(network: nn.Module, films: Tensor, lift: Lift) -> Tensor | None:
 
     Of a cascade, that of its base, interpolated. None for a network that expects none.
     """
-    base, stages = network, 0
-    if isinstance(network, Cascade):
-        base, stages = network.base, len(network.stages)
+    base, coarse = first_stage(network, lift)
     if not isinstance(base, LiftingEnsemble):
         return None
-    coarse = lift.coarser(2**stages)
-    log_error = base.with_error(averaged(films, coarse), coarse)[1].float()
-    return functional.interpolate(log_error, lift.grid.shape, mode="trilinear")
+    return _raised(base.with_error(averaged(films, coarse), coarse)[1].float(), lift)
+
+
+def _raised(values: Tensor, lift: Lift) -> Tensor:
+    """(B, 1, x, y, z) interpolated onto the lift's grid."""
+    return functional.interpolate(values, lift.grid.shape, mode="trilinear")
 
 
 def around(grid: Grid, voxels: int) -> Grid:
