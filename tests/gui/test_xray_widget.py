@@ -1,15 +1,16 @@
 """The X-ray widget in a real window, by real mouse and keyboard events."""
 
+import subprocess
+import sys
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
-from bench import PATIENCE
 from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
 from xray_bench import XrayBench, drop
 
-from napari_trifocal import xray_widget
 from napari_trifocal.layers import to_layers
 from napari_trifocal.xray_layers import (
     BONE,
@@ -30,9 +31,7 @@ from trifocal import io
 from trifocal.xray.films.output import save_films
 from trifocal.xray.geometry import frontal_and_lateral
 from trifocal.xray.planning import plan_grid, project_ct
-from trifocal_app.desk import FOCUS, XRAY
-from trifocal_app.window import make_desk
-from xray_cases import MARKER_MM, TrunkEngine, trunk
+from xray_cases import MARKER_MM, trunk
 
 MARKER = np.array([10.0, -20.0, 300.0]) + MARKER_MM
 
@@ -219,33 +218,8 @@ def test_closing_its_dock_while_it_reconstructs_ends_its_threads_and_lets_go_of_
     assert bench.session.answer is None
 
 
-def test_films_come_up_in_a_tab_of_the_app_and_their_layers_leave_with_it(films, qtbot, monkeypatch):
-    engine = TrunkEngine()
-    monkeypatch.setattr(xray_widget, "load_engine", lambda checkpoint, device: engine)
-    desk = make_desk([films / "ap.dcm"])
-    try:
-        assert desk.xray.wait(PATIENCE)
-        assert desk.current == XRAY
-        desk.begin.clear()  # no sample head
-        desk.show(FOCUS)
-        drop(desk.viewer.window._qt_viewer, films / "lateral.dcm")
-        qtbot.waitUntil(lambda: desk.current == XRAY, timeout=1000 * PATIENCE)
-        assert desk.xray.wait(PATIENCE)
-        assert set(desk.xray.session.slots) == {FRONTAL, LATERAL}
-        desk.xray.session.reconstruct()
-        assert desk.xray.wait(PATIENCE)
-        names = [layer.name for layer in desk.viewer.layers]
-        assert RECONSTRUCTION in names
-
-        desk.show(FOCUS)
-        assert not desk.viewer.layers
-        desk.xray.session.show_refined(False)  # while it is aside
-        assert desk.xray.wait(PATIENCE)
-        assert not desk.viewer.layers
-        desk.show(XRAY)
-        assert [layer.name for layer in desk.viewer.layers] == names
-        assert desk.viewer.dims.ndisplay == 3
-    finally:
-        for widget in (desk.focus, desk.keypoints, desk.xray):
-            widget.close()
-        desk.viewer.close()
+def test_films_come_up_in_a_tab_of_the_app_and_their_layers_leave_with_it():
+    # in a process of its own: napari registers the commands of all plugins once in a process
+    words = [sys.executable, "-m", "pytest", "-q", str(Path(__file__).with_name("xray_tab.py"))]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout + done.stderr
