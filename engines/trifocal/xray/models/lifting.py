@@ -106,15 +106,14 @@ class LiftingNet(nn.Module):
     def _first_guess(self, films: Tensor, half: Lift) -> Tensor:
         """(B, 3, x, y, z): what the films alone say: their own values, and a short least-squares volume."""
         seen = [half.features(i, films[:, i : i + 1]) for i in (FRONTAL, LATERAL)]
-        present = [i for i in (FRONTAL, LATERAL) if bool(films[:, i].any())]
-        views = tuple(half.views[i] for i in present)
         start = films.new_zeros((len(films), *half.grid.shape), dtype=torch.float32)
-        if self.config.first_steps and present:
+        if self.config.first_steps and bool(films.any()):
             with torch.autocast(films.device.type, enabled=False):
+                # a film that there is none of counts as air here, in a batch as alone
                 size = (films.shape[-2] // 2, films.shape[-1] // 2)
-                small = [view.resized(size) for view in views]
-                pooled = [functional.avg_pool2d(films[:, i].float(), 2) for i in present]
-                both = Projectors.of(tuple(small), half.grid, films.device)
+                small = tuple(view.resized(size) for view in half.views)
+                pooled = [functional.avg_pool2d(films[:, i].float(), 2) for i in (FRONTAL, LATERAL)]
+                both = Projectors.of(small, half.grid, films.device)
                 start = 100 * sirt(both, pooled, start, self.config.first_steps)  # per mm to per dm
         return torch.cat([*seen, start[:, None].to(films.dtype)], dim=1)
 
