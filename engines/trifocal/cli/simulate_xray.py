@@ -27,7 +27,7 @@ class SimulateXray:
     Attributes:
         phantoms: How many.
         seed: Of the first; the next has the next seed.
-        spacing_mm: Edge of the voxels, 1 to 12 mm. At 4 mm a phantom takes about a second, at 1.5 mm 20 s.
+        spacing_mm: Edge of the voxels, 1 to 12 mm. At 4 mm a phantom takes about a second, at 1.5 mm 10 s.
         out: Folder; must be empty or new, or hold phantoms of the same spacing, which are kept.
         workers: Processes; as many as there are processors if left out.
     """
