@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from threading import Lock
 from typing import TYPE_CHECKING
 
-from trifocal.predictor import Predictor, pick_device
+from napari_trifocal.engine_store import EngineStore
 
 if TYPE_CHECKING:
     from trifocal.keypoints.predictor import KeypointsInput, KeypointsPrediction
+    from trifocal.predictor import Predictor
 
     Engine = Predictor[KeypointsInput, KeypointsPrediction]
+    Engines = EngineStore[Engine]
 
 ENGINES = {"network": "keypoints", "classical": "classical"}
 """Names of the engines, best first, and what each is loaded by."""
-DEVICES = ("auto", "cpu", "cuda")
 
 Load = Callable[[str, str], "Engine"]
-
-
-class EngineError(Exception):
-    """An engine that cannot be loaded."""
 
 
 def load_engine(checkpoint: str, device: str) -> Engine:
@@ -33,31 +29,6 @@ def load_engine(checkpoint: str, device: str) -> Engine:
     return engine
 
 
-class Engines:
-    """Loads engines and keeps them, so that weights are read once; any thread may ask.
-
-    Args:
-        load: Makes an engine from the name of its checkpoint and a device.
-    """
-
-    def __init__(self, load: Load = load_engine) -> None:
-        self._load = load
-        self._loaded: dict[tuple[str, str], Engine] = {}
-        self._lock = Lock()
-
-    def get(self, engine: str, device: str) -> Engine:
-        """The engine of that name on a device.
-
-        Raises:
-            EngineError: If it cannot be loaded; the sentence says why and what to do instead.
-        """
-        with self._lock:
-            try:
-                key = engine, str(pick_device(device))
-                if key not in self._loaded:
-                    self._loaded[key] = self._load(ENGINES[engine], device)
-            except Exception as error:  # whatever a missing or damaged file or a full GPU raises
-                reason = " ".join(str(error).split()) or type(error).__name__
-                msg = f"the engine {engine} cannot be loaded ({reason}); points can be placed by hand"
-                raise EngineError(msg) from error
-            return self._loaded[key]
+def engines(load: Load = load_engine) -> Engines:
+    """An empty store of this widget's engines."""
+    return EngineStore(load, ENGINES, lambda engine: "; points can be placed by hand")

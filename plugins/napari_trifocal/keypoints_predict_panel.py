@@ -9,7 +9,8 @@ from qtpy.QtWidgets import QCheckBox, QPushButton, QSizePolicy, QWidget
 from superqt.utils import signals_blocked
 
 from napari_trifocal.controls import arrow, combo, text
-from napari_trifocal.keypoints_engines import DEVICES, ENGINES
+from napari_trifocal.engine_store import DEVICES
+from napari_trifocal.keypoints_engines import ENGINES
 from napari_trifocal.layers import COLOURS
 from napari_trifocal.rows import column, row
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from psygnal import Signal
 
-from napari_trifocal.keypoints_engines import Engines, load_engine
+from napari_trifocal.keypoints_engines import engines, load_engine
 from napari_trifocal.keypoints_modes import Modes
 from napari_trifocal.keypoints_predicting import Predicting
 from napari_trifocal.keypoints_workbook import Workbook
@@ -71,7 +71,7 @@ class KeypointsSession:
         self.step = 0
         self.task: Task = TASKS["HC"]
         self.modes = Modes()
-        self.predicting = Predicting(self, post, device, Engines(load))
+        self.predicting = Predicting(self, post, device, engines(load))
         self._books: dict[tuple[object, ...], Workbook] = {}
         self._reviewed: int | None = None  # the frame that was looked at again last
         self._opening = JobQueue(post, "trifocal-open")

@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from threading import Lock
 from typing import TYPE_CHECKING
 
-from trifocal.predictor import Predictor, pick_device
+from napari_trifocal.engine_store import EngineStore
 
 if TYPE_CHECKING:
+    from trifocal.predictor import Predictor
     from trifocal.xray.predictor import XrayInput, XrayPrediction
 
     Engine = Predictor[XrayInput, XrayPrediction]
+    Engines = EngineStore[Engine]
 
 ENGINES = {"network": "xray", "least squares": "least-squares"}
 """Names of the engines, best first, and what each is loaded by."""
-DEVICES = ("auto", "cpu", "cuda")
 
 Load = Callable[[str, str], "Engine"]
-
-
-class EngineError(Exception):
-    """An engine that cannot be loaded."""
 
 
 def load_engine(checkpoint: str, device: str) -> Engine:
@@ -32,32 +28,11 @@ def load_engine(checkpoint: str, device: str) -> Engine:
     return engine
 
 
-class Engines:
-    """Loads engines and keeps them, so that weights are read once; any thread may ask.
+def engines(load: Load = load_engine) -> Engines:
+    """An empty store of this widget's engines."""
+    return EngineStore(load, ENGINES, _instead)
 
-    Args:
-        load: Makes an engine from the name of its checkpoint and a device.
-    """
 
-    def __init__(self, load: Load = load_engine) -> None:
-        self._load = load
-        self._loaded: dict[tuple[str, str], Engine] = {}
-        self._lock = Lock()
-
-    def get(self, engine: str, device: str) -> Engine:
-        """The engine of that name on a device.
-
-        Raises:
-            EngineError: If it cannot be loaded; the sentence says why and what to do instead.
-        """
-        with self._lock:
-            try:
-                key = engine, str(pick_device(device))
-                if key not in self._loaded:
-                    self._loaded[key] = self._load(ENGINES[engine], device)
-            except Exception as error:  # whatever a missing or damaged file or a full GPU raises
-                reason = " ".join(str(error).split()) or type(error).__name__
-                msg = f"the engine {engine} cannot be loaded ({reason})"
-                instead = next((name for name in reversed(ENGINES) if name != engine), "")
-                raise EngineError(f"{msg}: {instead} may do") from error
-            return self._loaded[key]
+def _instead(engine: str) -> str:
+    other = next((name for name in reversed(ENGINES) if name != engine), "")
+    return f": {other} may do"

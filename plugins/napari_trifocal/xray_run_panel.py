@@ -9,8 +9,9 @@ from qtpy.QtWidgets import QCheckBox, QLabel, QPushButton, QSpinBox, QWidget
 from superqt.utils import signals_blocked
 
 from napari_trifocal.controls import button, combo
+from napari_trifocal.engine_store import DEVICES
 from napari_trifocal.rows import column, row
-from napari_trifocal.xray_engines import DEVICES, ENGINES
+from napari_trifocal.xray_engines import ENGINES
 
 if TYPE_CHECKING:
     from napari.layers import Layer

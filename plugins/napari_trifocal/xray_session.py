@@ -14,7 +14,7 @@ from napari_trifocal.worker import JobQueue, Post
 from napari_trifocal.xray_arrangement import Arrangement
 from napari_trifocal.xray_checks import Checked
 from napari_trifocal.xray_compare import Truth
-from napari_trifocal.xray_engines import Engines, load_engine
+from napari_trifocal.xray_engines import engines, load_engine
 from napari_trifocal.xray_films import read_films
 from napari_trifocal.xray_jobs import SAMPLE_NAME, Options, Order, sample_ct, simulate
 from trifocal.predictor import Cancelled
@@ -79,7 +79,7 @@ class XraySession:
         self.answer: Answer | None = None
         self.comparison: Comparison | None = None
         self.refined = True
-        self._engines = Engines(load)
+        self._engines = engines(load)
         self._opening = JobQueue(post, "trifocal-xray-open")
         self._checking = JobQueue(post, "trifocal-xray-check")
         self._working = JobQueue(post, "trifocal-xray")
