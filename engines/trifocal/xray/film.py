@@ -81,7 +81,7 @@ def covering(view: View, grid: Grid, pixels: int) -> View:
         grid: The box.
         pixels: Rows and columns.
     """
-    main = int(np.argmax(np.abs(view.normal)))
+    main = view.main_axis
     across = {0: (1, 2), 1: (0, 2), 2: (0, 1)}[main]  # world axes of columns, rows
     ahead = view.center_mm - view.source_mm
     half = grid.extent_mm / 2

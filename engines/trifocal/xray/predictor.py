@@ -189,7 +189,7 @@ class XrayPredictor:
 
 def _side(film: Film) -> int:
     """0 for a film that looks along y (frontal), 1 along x (lateral); 2 along z."""
-    return (1, 0, 2)[int(np.argmax(np.abs(film.view.normal)))]
+    return (1, 0, 2)[film.view.main_axis]
 
 
 def _on_box(films: tuple[Film, ...], grid: Grid, pixels: int) -> tuple[Film, ...]:

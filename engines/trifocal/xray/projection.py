@@ -47,13 +47,13 @@ class Projector:
         direction = view.pixels_mm() - view.source_mm
         if view.parallel:
             direction = np.broadcast_to(view.center_mm - view.source_mm, direction.shape)
-        self._main = int(np.argmax(np.abs(view.normal)))
+        self._main = view.main_axis
         along = np.abs(direction[..., self._main])
         step = grid.spacing_mm[self._main]
         lengths = step * np.linalg.norm(direction, axis=-1) / np.maximum(along, 1e-9)
         self.lengths_mm = torch.as_tensor(lengths, dtype=torch.float32, device=self.device)
         self._direction = direction
-        axes = _detector_axes(view)
+        axes = view.detector_axes
         self.separable = axes is not None and self._main not in axes
         self._axes = axes if axes is not None else (0, 0)  # world axis of the rows, of the columns
         self._kept: dict[torch.dtype, list[_Matrices]] = {}
@@ -216,14 +216,3 @@ class Projectors:
     def adjoint(self, images: list[Tensor]) -> Tensor:
         """Sum of the views' adjoints."""
         return torch.stack([one.adjoint(p) for one, p in zip(self.each, images, strict=True)]).sum(0)
-
-
-def _detector_axes(view: View) -> tuple[int, int] | None:
-    """World axes of the rows (v) and the columns (u), if they run along world axes."""
-    axes = []
-    for vector in (view.v_mm, view.u_mm):
-        axis = int(np.argmax(np.abs(vector)))
-        if np.abs(np.delete(vector, axis)).max() > 1e-9 * np.abs(vector[axis]):
-            return None
-        axes.append(axis)
-    return axes[0], axes[1]

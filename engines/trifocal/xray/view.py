@@ -63,6 +63,22 @@ class View:
         return normal
 
     @property
+    def main_axis(self) -> int:
+        """World axis that the view looks along most nearly: 0 for a lateral, 1 for a frontal one."""
+        return int(np.argmax(np.abs(self.normal)))
+
+    @property
+    def detector_axes(self) -> tuple[int, int] | None:
+        """World axes of the rows (v) and the columns (u); None where they do not run along world axes."""
+        axes = []
+        for vector in (self.v_mm, self.u_mm):
+            axis = int(np.argmax(np.abs(vector)))
+            if np.abs(np.delete(vector, axis)).max() > 1e-9 * np.abs(vector[axis]):
+                return None
+            axes.append(axis)
+        return axes[0], axes[1]
+
+    @property
     def source_to_detector_mm(self) -> float:
         """Distance of the source from the detector's plane (DICOM: SID)."""
         return float(abs((self.origin_mm - self.source_mm) @ self.normal))

@@ -103,7 +103,7 @@ def film_warnings(film: Film, name: str) -> list[str]:
 
 def is_frontal(view: View) -> bool:
     """Whether the view looks along the patient's front-to-back axis more than along another."""
-    return int(np.argmax(np.abs(view.normal))) == 1
+    return view.main_axis == 1
 
 
 def looks_inverted(values: NDArray[np.float64], *, frontal: bool) -> bool:

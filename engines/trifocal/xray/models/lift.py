@@ -36,7 +36,7 @@ class Lift:
     def features(self, i: int, maps: Tensor) -> Tensor:
         """Lift maps of view i: (B, C, h, w), which cover its whole detector, to (B, C, X, Y, Z)."""
         view = self.views[i]
-        axes = _upright_axes(view)
+        axes = view.detector_axes
         if axes is None:
             return self._looked_up(view, maps)
         size = (int(maps.shape[-2]), int(maps.shape[-1]))
@@ -45,12 +45,12 @@ class Lift:
         rows, columns = (m.to(maps.dtype) for m in self._kept[i, size])
         across = torch.matmul(maps[:, :, None], columns.transpose(1, 2))  # (B, C, slab, h, column axis)
         slabs = torch.matmul(rows, across)  # (B, C, slab, row axis, column axis)
-        order = (_main(view), *axes)
+        order = (view.main_axis, *axes)
         return slabs.permute(0, 1, *(2 + order.index(axis) for axis in range(3)))
 
     def depth(self, i: int) -> Tensor:
         """How deep each voxel lies along view i: (X, Y, Z), 0 at the face of entry, 1 at the exit."""
-        view, main = self.views[i], _main(self.views[i])
+        view, main = self.views[i], self.views[i].main_axis
         along = torch.linspace(0, 1, 2 * self.grid.shape[main] + 1, device=self.device)[1::2]
         if view.normal[main] < 0:
             along = along.flip(0)
@@ -65,7 +65,7 @@ class Lift:
 
     def _matrices(self, view: View, axes: tuple[int, int], size: tuple[int, int]) -> tuple[Tensor, Tensor]:
         """(slab, row axis, h) and (slab, column axis, w) linear interpolation weights."""
-        main, made = _main(view), []
+        main, made = view.main_axis, []
         slab = self.grid.centers_mm(main)
         resized = view.resized(size)
         for axis, step, count in zip(axes, (resized.v_mm, resized.u_mm), size, strict=True):
@@ -89,19 +89,3 @@ class Lift:
         flat = where.reshape(1, 1, -1, 2).expand(len(maps), -1, -1, -1)
         sampled = functional.grid_sample(maps, flat, align_corners=False, padding_mode="zeros")
         return sampled.reshape(*maps.shape[:2], *self.grid.shape)
-
-
-def _main(view: View) -> int:
-    """World axis that the view looks along."""
-    return int(np.argmax(np.abs(view.normal)))
-
-
-def _upright_axes(view: View) -> tuple[int, int] | None:
-    """World axes of the rows and the columns, if they run along world axes."""
-    axes = []
-    for vector in (view.v_mm, view.u_mm):
-        axis = int(np.argmax(np.abs(vector)))
-        if np.abs(np.delete(vector, axis)).max() > 1e-9 * np.abs(vector[axis]):
-            return None
-        axes.append(axis)
-    return axes[0], axes[1]
