@@ -11,6 +11,7 @@ from typing import ClassVar, Literal
 from trifocal.cli.focus import Placement, Point, report
 from trifocal.cli.progress import Bar
 from trifocal.focus.cases import Bowls, HeadSource
+from trifocal.focus.cluster import Cluster
 from trifocal.focus.data import MANIFEST, HeadJob, simulate
 from trifocal.focus.output import save
 from trifocal.focus.phantoms import random_spec
@@ -35,6 +36,8 @@ class SimulateFocus:
 
         trifocal simulate focus --ct folder_of_cts --poses 10 --out data
 
+        trifocal simulate focus --heads 3000 --poses 4 --out data --jobs slurm --partition cpu --cpus 8
+
     Attributes:
         ct: Head CTs: files, DICOM folders, or folders of these; one for a single placement.
         out: Folder for the results; made if it does not exist.
@@ -52,6 +55,11 @@ class SimulateFocus:
         aperture_mm: The same.
         frequency_khz: The same.
         processes: Of a data set: heads at a time; as many as there are processors if left out (one on CUDA).
+        jobs: Of a data set: a job for each head, as local:N (N at a time on this machine), slurm or slurm:N.
+        partition: Of slurm's jobs; the default one if left out.
+        minutes: Time limit of a job.
+        cpus: Of each of slurm's jobs.
+        gpus: The same.
         device: Where to compute.
         resample: Accept CTs with gantry tilt or uneven slices, and resample them by the true positions.
     """
@@ -73,6 +81,11 @@ class SimulateFocus:
     aperture_mm: tuple[float, float] = Bowls.aperture_mm
     frequency_khz: tuple[float, float] = (Bowls.frequency_hz[0] / 1e3, Bowls.frequency_hz[1] / 1e3)
     processes: int | None = None
+    jobs: str | None = None
+    partition: str | None = None
+    minutes: int = 60
+    cpus: int = 4
+    gpus: int = 0
     device: Literal["auto", "cpu", "cuda"] = "auto"
     resample: bool = False
 
@@ -97,6 +110,7 @@ class SimulateFocus:
 
     def _many(self) -> int:
         paths = [found for path in self.ct for found in _volumes(path)]
+        cluster = self._cluster()
         sources = [HeadSource(random_spec(self.seed + i)) for i in range(self.heads)]
         sources += [HeadSource(path, self.resample) for path in paths]
         if not sources:
@@ -106,7 +120,9 @@ class SimulateFocus:
         bowls = Bowls(self.radius_of_curvature_mm, self.aperture_mm, frequencies)
         jobs = [HeadJob(source, self.seed + i, self.poses, bowls) for i, source in enumerate(sources)]
         processes = self.processes or (1 if self.device == "cuda" else os.cpu_count() or 1)
-        manifest = simulate(jobs, self.out, processes=processes, device=self.device, progress=Bar())
+        manifest = simulate(
+            jobs, self.out, processes=processes, device=self.device, progress=Bar(), cluster=cluster
+        )
         for failure in manifest["failures"]:
             sys.stderr.write(f"warning: {failure['head']} was left out: {failure['error']}\n")
         cases = manifest["cases"]
@@ -116,6 +132,16 @@ class SimulateFocus:
             f"{len(cases)} cases of {heads} heads in {self.out / MANIFEST}, {held} of them held back\n"
         )
         return 0 if cases else 2
+
+    def _cluster(self) -> Cluster | None:
+        if self.jobs is None:
+            return None
+        if self.processes is not None:
+            msg = "give --jobs or --processes, not both: a job is a process"
+            raise ValueError(msg)
+        return Cluster.parse(
+            self.jobs, partition=self.partition, minutes=self.minutes, cpus=self.cpus, gpus=self.gpus
+        )
 
 
 def _volumes(path: Path) -> list[Path]:

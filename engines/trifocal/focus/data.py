@@ -16,15 +16,18 @@ import torch
 from trifocal import __version__
 from trifocal.files import sha256_file
 from trifocal.focus.cases import FORMAT, Bowls, Case, CaseSpec, HeadSource
+from trifocal.focus.cluster import JobLostError
 from trifocal.provenance import write_record
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
+    from trifocal.focus.cluster import Cluster
     from trifocal.predictor import Progress
 
 MANIFEST = "manifest.json"
+JOBS = "jobs"  # folder for the logs of a cluster
 VALIDATION_SHARE = 0.1
 
 
@@ -56,7 +59,13 @@ def split_of(head_id: str) -> str:
 
 
 def simulate(
-    jobs: Sequence[HeadJob], out: Path, *, processes: int, device: str, progress: Progress
+    jobs: Sequence[HeadJob],
+    out: Path,
+    *,
+    processes: int,
+    device: str,
+    progress: Progress,
+    cluster: Cluster | None = None,
 ) -> dict[str, Any]:
     """Simulate the cases of many heads into a folder, and write its manifest.
 
@@ -69,6 +78,8 @@ def simulate(
         processes: How many heads at a time, each on its share of the processors.
         device: Where the solver runs.
         progress: Called after every head; may raise Cancelled.
+        cluster: Runs a job for each head in place of the processes. A job that is lost is a failure of its
+            head; starting again runs it again.
 
     Returns:
         The manifest: format, version, cases (file, sha256, head, split, specification), those of earlier runs
@@ -82,7 +93,8 @@ def simulate(
     with suppress(ValueError):  # of an earlier run, perhaps with other heads; a damaged one is made anew
         manifest["cases"] = [c for c in read_manifest(out)["cases"] if (out / c["file"]).exists()]
     written = time.monotonic()
-    for done, (cases, failures) in enumerate(_run(jobs, out, processes, device), 1):
+    run = _run(jobs, out, processes, device) if cluster is None else _run_on(cluster, jobs, out, device)
+    for done, (cases, failures) in enumerate(run, 1):
         known = {case["file"] for case in cases}
         manifest["cases"] = [c for c in manifest["cases"] if c["file"] not in known] + cases
         manifest["failures"] += failures
@@ -116,6 +128,23 @@ def _run(
                 yield from (future.result() for future in finished)
         finally:
             pool.shutdown(cancel_futures=True)
+
+
+def _run_on(
+    cluster: Cluster, jobs: Sequence[HeadJob], out: Path, device: str
+) -> Iterator[tuple[list[dict[str, Any]], list[dict[str, Any]]]]:
+    """Results of the jobs as they come; a head that is complete needs none."""
+    missing = [any(not (out / spec.file_name).exists() for spec in job.specs()) for job in jobs]
+    yield from (simulate_head(job, out, device, None) for job, m in zip(jobs, missing, strict=True) if not m)
+    wanted = [job for job, m in zip(jobs, missing, strict=True) if m]
+    local = cluster.kind == "local"
+    threads = max(1, (os.cpu_count() or 1) // cluster.at_once) if local else cluster.cpus
+    calls = [(job, out.absolute(), device, threads) for job in wanted]
+    for index, result in cluster.results(simulate_head, calls, out.absolute() / JOBS):
+        if isinstance(result, JobLostError):
+            yield [], [{"head": str(wanted[index].source.head), "error": str(result)}]
+        else:
+            yield result
 
 
 def simulate_head(
