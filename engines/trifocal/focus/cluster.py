@@ -133,7 +133,8 @@ class Cluster:
         try:
             result = job.result()
         except submitit.core.utils.FailedJobError as error:
-            reason = str(error).strip().splitlines()[-1]
+            trace = str(error).partition("\n---")[2].rpartition("\n---")[0]
+            reason = trace.strip().splitlines()[-1]
             return JobLostError(f"the job failed: {reason}; its log is {logs}")
         except submitit.core.utils.UncompletedJobError:
             return JobLostError(f"the job ended without a result ({job.state}); its log is {logs}")
