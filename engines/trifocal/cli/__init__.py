@@ -53,6 +53,7 @@ COMMANDS = {
         "trifocal.cli.evaluate_xray:EvaluateXray",
         "reconstructed CTs against true ones, beside what needs no learning",
     ),
+    "curves": ("trifocal.cli.curves:Curves", "the validation curves of several training runs in one figure"),
     "fetal-weight": (
         "trifocal.cli.fetal_weight:FetalWeight",
         "grams from head, abdomen and femur, by Hadlock's formulas",
