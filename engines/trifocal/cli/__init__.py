@@ -31,6 +31,10 @@ COMMANDS = {
         "synthetic ultrasound images with landmarks",
     ),
     "simulate xray": ("trifocal.cli.simulate_xray:SimulateXray", "synthetic CTs of the trunk"),
+    "export tfuscapes": (
+        "trifocal.cli.export:ExportTfuscapes",
+        "simulated cases in the published format of TFUScapes",
+    ),
     "sweep focus": ("trifocal.cli.sweep:SweepFocus", "how the focus moves as the bowl goes round the head"),
     "train focus": ("trifocal.cli.train:TrainFocus", "the network of the focus engine, on simulated cases"),
     "train keypoints": (

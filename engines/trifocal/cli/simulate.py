@@ -109,7 +109,7 @@ class SimulateFocus:
         return 0
 
     def _many(self) -> int:
-        paths = [found for path in self.ct for found in _volumes(path)]
+        paths = [found for path in self.ct for found in volumes(path)]
         cluster = self._cluster()
         sources = [HeadSource(random_spec(self.seed + i)) for i in range(self.heads)]
         sources += [HeadSource(path, self.resample) for path in paths]
@@ -144,7 +144,7 @@ class SimulateFocus:
         )
 
 
-def _volumes(path: Path) -> list[Path]:
+def volumes(path: Path) -> list[Path]:
     """The CTs at a path: itself, or what a folder of CTs holds.
 
     Raises:
