@@ -15,19 +15,20 @@ from trifocal.focus.tfuscapes.writer import write_data_set
 
 @dataclass(kw_only=True)
 class ExportTfuscapes:
-    """Write simulated cases in the published format of TFUScapes, or add them to such a data set. Research use only.
+    """Write simulated cases in the published format of TFUScapes, or add to such data. Research use only.
 
     Writes data/HEAD/exp_K.npz (ct in HU, pmap in Pa, tr_coords in voxels), splits/train.txt, val.txt and
-    test.txt, and what the published files do not say: exp_K.json (affine, bowl, pose, peak in water) and
-    data_set.json. What is there already is not made again: an interrupted run goes on when it is started
-    again, and another folder of cases is added by another run.
+    test.txt, and what the published files do not say: exp_K.json (affine, bowl, pose, peak in water),
+    exp_K_region.npy (where the focus is looked for, packed bits) and data_set.json. What is there already is
+    not made again: an interrupted run goes on when it is started again, and another folder of cases is added
+    by another run.
 
     Examples:
         trifocal export tfuscapes --data cases --out cubes
 
         trifocal export tfuscapes --data unseen_heads --split test --out cubes
 
-        trifocal export tfuscapes --data real --ct folder_of_cts --split test --frame bowl --has --out cubes_in_bowl
+        trifocal export tfuscapes --data real --ct folder_of_cts --frame bowl --has --out cubes_in_bowl
 
     Attributes:
         data: Folders that `simulate focus --poses` has written.

@@ -1,6 +1,6 @@
-"""The published format of focused-ultrasound data (TFUScapes): its files, their facts, and our own in that format.
+"""The published format of focused-ultrasound data, TFUScapes, and our own data in it.
 
-`writer` stays out of this list: it simulates nothing, but it knows the simulated cases, which a viewer must not.
+`writer` stays out of this list: it knows the simulated cases, which a viewer must not.
 """
 
 from trifocal.focus.tfuscapes.data_set import DataSet

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zipfile
 import zlib
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
 
@@ -68,7 +68,7 @@ def _member(archive: zipfile.ZipFile, path: Path, name: str) -> NDArray[Any]:
                 f"{info.file_size - start}: the file is damaged, fetch or export it again"
             )
             raise ValueError(msg)
-        order = "F" if fortran else "C"
+        order: Literal["C", "F"] = "F" if fortran else "C"
         if info.compress_type != zipfile.ZIP_STORED or not size:
             values = np.frombuffer(bytearray(member.read()), dtype)
             return values.reshape(shape, order=order)
@@ -76,21 +76,24 @@ def _member(archive: zipfile.ZipFile, path: Path, name: str) -> NDArray[Any]:
     if offset + size > path.stat().st_size:
         msg = f"{path} was cut short inside {name}: fetch or export it again"
         raise ValueError(msg)
-    return np.memmap(path, dtype, "c", offset, shape, order)
+    mapped: NDArray[Any] = np.memmap(path, dtype, "c", offset, shape, order)
+    return mapped
 
 
 def _header(member: BinaryIO, path: Path, name: str) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
     """Shape, whether it is in Fortran order, and dtype; pickled objects are refused, never loaded."""
     try:
         version = np.lib.format.read_magic(member)
-        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        read = (
+            np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        )
         shape, fortran, dtype = read(member)
     except (ValueError, SyntaxError, TypeError) as error:
         reason = " ".join(str(error).split())
         msg = f"{name} in {path} has a damaged header ({reason}): fetch or export the file again"
         raise ValueError(msg) from error
     if dtype.hasobject:
-        msg = f"{name} in {path} must be an array of numbers, got pickled Python objects, which are never loaded"
+        msg = f"{name} in {path} must be an array of numbers, got pickled objects, which are never loaded"
         raise ValueError(msg)
     return shape, fortran, dtype
 

@@ -15,7 +15,7 @@ from trifocal.focus.tfuscapes.surface import surface_voxels
 from trifocal.image import Image
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from numpy.typing import ArrayLike, NDArray
 
     from trifocal.focus.head import Head
     from trifocal.focus.tfuscapes.sample import Frame
@@ -90,8 +90,8 @@ class Cube:
         high = np.minimum(points.min(0) + inside - middle, OFFSET_MM)
         if (low > high).any():
             msg = (
-                f"a cube of {2 * half:g} mm does not hold a bowl of radius {bowl.radius_of_curvature_mm:g} mm and "
-                f"aperture {bowl.aperture_mm:g} mm and its focus: use more voxels (--shape) or larger ones"
+                f"a cube of {2 * half:g} mm does not hold a bowl of radius {bowl.radius_of_curvature_mm:g} "
+                f"mm and aperture {bowl.aperture_mm:g} mm and its focus: use more voxels or larger ones"
             )
             raise ValueError(msg)
         seed = np.frombuffer(hashlib.sha256(f"{spec.frame} {key}".encode()).digest(), np.uint32)
@@ -112,7 +112,37 @@ class Cube:
             hu, _ = head.sample(torch.from_numpy(self.axes.matrix.copy())[None], self.box)
         return np.asarray(hu[0].numpy())
 
-    def field(self, values: NDArray[np.float32], box: Box, pose: Pose) -> NDArray[np.float32]:
-        """Interpolate a field (x, y, z) on a bowl's box, trilinear, 0 outside of the box."""
-        image = Image(values, pose.matrix @ box.affine)
-        return np.asarray(image.resample(self.affine, self.box.shape).array)
+
+def to_cube(
+    values: NDArray[np.float32], box: Box, pose: Pose, affine: ArrayLike, shape: tuple[int, int, int]
+) -> NDArray[np.float32]:
+    """Interpolate a field on a bowl's box onto a cube, trilinear.
+
+    Args:
+        values: (x, y, z) on the box.
+        box: The grid in the bowl's frame.
+        pose: Bowl frame -> world.
+        affine: (4, 4) voxel index of the cube -> world in mm.
+        shape: Of the cube.
+
+    Returns:
+        (n, n, n) float32, 0 outside of the box.
+    """
+    image = Image(values, pose.matrix @ box.affine)
+    return np.asarray(image.resample(affine, shape).array)
+
+
+def to_box(values: NDArray[np.float32], affine: ArrayLike, box: Box, pose: Pose) -> NDArray[np.float32]:
+    """Interpolate a field on a cube onto a bowl's box, trilinear.
+
+    Args:
+        values: (n, n, n) on the cube.
+        affine: (4, 4) voxel index of the cube -> world in mm.
+        box: The grid in the bowl's frame.
+        pose: Bowl frame -> world.
+
+    Returns:
+        (x, y, z) float32, 0 outside of the cube.
+    """
+    image = Image(values, np.asarray(affine, float))
+    return np.asarray(image.resample(pose.matrix @ box.affine, box.shape).array)

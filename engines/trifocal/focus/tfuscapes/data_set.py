@@ -1,4 +1,4 @@
-"""A folder of samples in the published layout: `data/<subject>/exp_<k>.npz`, `splits/{train,val,test}.txt`."""
+"""A folder of samples as published: `data/<subject>/exp_<k>.npz` and `splits/{train,val,test}.txt`."""
 
 from __future__ import annotations
 
@@ -57,7 +57,9 @@ class DataSet:
             msg = f"split must be one of {list(SPLITS)} or None, got {split!r}"
             raise ValueError(msg)
         if not (folder / "data").is_dir():
-            msg = f"{folder} must hold the folders data and splits of a TFUScapes data set: got no data folder"
+            msg = (
+                f"{folder} must hold the folders data and splits of a TFUScapes data set: got no data folder"
+            )
             raise FileNotFoundError(msg)
         lists = read_splits(folder)
         wanted = SPLITS if split is None else (split,)
@@ -90,7 +92,7 @@ class DataSet:
             ValueError: If the data set has no such sample.
         """
         if name not in self.names:
-            msg = f"there is no sample {name!r} in this split of {self.folder}: it has {self.names[0]!r} and others"
+            msg = f"there is no sample {name!r} in this split of {self.folder}: it has {self.names[0]!r}, ..."
             raise ValueError(msg)
         return self.folder / "data" / name
 
@@ -123,14 +125,47 @@ class DataSet:
             msg = f"{path} is damaged ({error}): delete it and export again with --has"
             raise ValueError(msg) from error
         if field.ndim != 3 or field.dtype != np.float32 or not np.isfinite(field).all():
-            msg = f"{path} must hold finite float32 (n, n, n), got {field.dtype} {field.shape}: export it again"
+            msg = (
+                f"{path} must hold finite float32 (n, n, n), got {field.dtype} {field.shape}: export it again"
+            )
             raise ValueError(msg)
         return field
+
+    def load_region(self, name: str) -> NDArray[np.bool_]:
+        """Where the focus is looked for (n, n, n): beyond the near skull and inside the simulated box.
+
+        The highest pressure of a whole field is often not the focus, but in the bone or before it.
+
+        Raises:
+            FileNotFoundError: If the data set is a published one, which has no such region.
+            ValueError: If there is no such sample, or its file is damaged.
+        """
+        path, n = region_path(self.path(name)), self._size(name)
+        if not path.exists():
+            msg = f"there is no {path}: only data sets of `trifocal export tfuscapes` have a region"
+            raise FileNotFoundError(msg)
+        try:
+            packed = np.load(path, allow_pickle=False)
+            bits = np.unpackbits(packed, count=n**3).reshape(n, n, n)
+        except (ValueError, TypeError, EOFError, OSError) as error:
+            msg = f"{path} is damaged or not of {n} voxels ({error}): delete it and export again"
+            raise ValueError(msg) from error
+        region: NDArray[np.bool_] = bits.astype(bool)
+        return region
+
+    def _size(self, name: str) -> int:
+        record = read_record(self.folder)
+        return len(read_arrays(self.path(name))["ct"]) if record is None else int(record["shape"])
 
 
 def has_path(path: Path) -> Path:
     """The hybrid angular spectrum beside a sample's file: exp_0.npz -> exp_0_has.npy."""
     return path.with_name(f"{path.stem}_has.npy")
+
+
+def region_path(path: Path) -> Path:
+    """The region beside a sample's file, as packed bits: exp_0.npz -> exp_0_region.npy."""
+    return path.with_name(f"{path.stem}_region.npy")
 
 
 def read_splits(folder: Path) -> dict[Split, tuple[str, ...]]:
@@ -167,7 +202,9 @@ def _lines(path: Path) -> list[str]:
     seen: set[str] = set()
     for name in names:
         if not NAME.fullmatch(name):
-            msg = f"a line of {path} must be like A00028185/exp_0.npz, a file below {path.parents[1] / 'data'}, got {name!r}"
+            msg = (
+                f"a line of {path} must be like A00028185/exp_0.npz, a file in the folder data, got {name!r}"
+            )
             raise ValueError(msg)
         if name in seen:
             msg = f"{path} must name every sample once, got {name} twice"
@@ -180,8 +217,8 @@ def _check_present(folder: Path, names: Sequence[str]) -> None:
     missing = [name for name in names if not (folder / "data" / name).is_file()]
     if missing:
         msg = (
-            f"{len(missing)} of {len(names)} samples that the splits name are not in {folder / 'data'}, the first "
-            f"is {missing[0]}: fetch or export the rest, or take them out of the splits"
+            f"{len(missing)} of {len(names)} samples that the splits name are not in {folder / 'data'}, the "
+            f"first is {missing[0]}: fetch or export the rest, or take them out of the splits"
         )
         raise FileNotFoundError(msg)
 

@@ -67,7 +67,7 @@ class SampleFacts:
             msg = f"{path} is damaged or holds no facts of a sample ({error}): delete it and export again"
             raise ValueError(msg) from error
         if facts.frame not in FRAMES:
-            msg = f"frame in {path} must be one of {list(FRAMES)}, got {facts.frame!r}: delete it and export again"
+            msg = f"frame in {path} must be one of {FRAMES}, got {facts.frame!r}: delete it and export again"
             raise ValueError(msg)
         return facts
 

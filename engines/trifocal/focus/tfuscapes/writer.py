@@ -6,27 +6,24 @@ procedural head from its parameters; a CT by the hash of its files) and held aga
 
 from __future__ import annotations
 
-import json
 import multiprocessing
 import re
-from collections import defaultdict
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
 
 from trifocal.files import atomic_file
+from trifocal.focus.analysis import beyond_near_skull
 from trifocal.focus.box import Box
-from trifocal.focus.cases import Bowls, Case, CaseSpec, HeadSource
-from trifocal.focus.data import split_of
-from trifocal.focus.phantoms import HeadSpec
+from trifocal.focus.cases import Case
 from trifocal.focus.pose import Pose
 from trifocal.focus.predictor import FULL_POINTS_PER_WAVELENGTH, water_peak_pa
-from trifocal.focus.tfuscapes.cube import Cube, CubeSpec
-from trifocal.focus.tfuscapes.data_set import RECORD, SPLITS, Split, has_path, read_record
+from trifocal.focus.tfuscapes.cube import Cube, CubeSpec, to_cube
+from trifocal.focus.tfuscapes.data_set import RECORD, SPLITS, Split, has_path, read_record, region_path
+from trifocal.focus.tfuscapes.grouping import HeadCases, find_cases
 from trifocal.focus.tfuscapes.sample import SampleFacts
 from trifocal.predictor import Progress, one_core, silent
 from trifocal.provenance import write_record
@@ -39,23 +36,6 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 SAME_HEAD_HU = 2.0  # mean difference at most: the case's HU are rounded
-
-
-@dataclass(frozen=True)
-class HeadCases:
-    """The cases of one head, and where they go.
-
-    Attributes:
-        source: The head.
-        subject: Its folder.
-        split: The list that it is in.
-        files: The cases, in the order of their seeds.
-    """
-
-    source: HeadSource
-    subject: str
-    split: Split
-    files: tuple[Path, ...]
 
 
 @dataclass(frozen=True)
@@ -117,66 +97,6 @@ def write_data_set(
     return Written(written, kept, {s: len(names) for s, names in lists.items()}, failures)
 
 
-def find_cases(
-    data: Sequence[Path], cts: Sequence[Path], split: Split | None
-) -> tuple[list[HeadCases], dict[str, str]]:
-    """Group the cases by their heads.
-
-    Returns:
-        The heads, and what cannot be used: case or head -> why.
-
-    Raises:
-        ValueError: If there is no case at all.
-    """
-    files = [path for folder in data for path in sorted(folder.glob("*.safetensors"))]
-    if not files:
-        msg = f"there are no cases in {', '.join(map(str, data))}: make some, with `trifocal simulate focus --poses N`"
-        raise ValueError(msg)
-    heads: dict[str, dict[str, Any]] = {}
-    members: defaultdict[str, dict[str, tuple[int, Path]]] = defaultdict(dict)
-    failures = {}
-    for path in files:
-        try:
-            spec = _spec(path)
-        except ValueError as error:
-            failures[path.name] = str(error)
-            continue
-        heads[spec.head_id] = spec.head
-        members[spec.head_id][path.name] = spec.seed, path
-    known = {str(HeadSource(path).identity()["ct"]): path for path in cts}
-    jobs = []
-    for head_id, head in heads.items():
-        ordered = tuple(path for _, path in sorted(members[head_id].values()))
-        source = _source(head, known)
-        if source is None:
-            failures[f"head {head['name']}"] = "its CT is not among those given: name it with --ct"
-            continue
-        jobs.append(HeadCases(source, head_id, split or _side(head_id), ordered))
-    return jobs, failures
-
-
-def _side(head_id: str) -> Split:
-    return "val" if split_of(head_id) == "val" else "train"
-
-
-def _spec(path: Path) -> CaseSpec:
-    """The specification of a case, without its arrays."""
-    try:
-        with safe_open(path, "np") as file:
-            facts = json.loads((file.metadata() or {})["facts"])["spec"]
-        return CaseSpec(facts["head"], facts["seed"], Bowls(**facts["bowls"]))
-    except (SafetensorError, KeyError, TypeError, json.JSONDecodeError) as error:
-        msg = f"it is damaged or no case of `simulate focus` ({error}): delete it and simulate again"
-        raise ValueError(msg) from error
-
-
-def _source(head: dict[str, Any], cts: dict[str, Path]) -> HeadSource | None:
-    if "phantom" in head:
-        return HeadSource(HeadSpec(**head["phantom"]))
-    path = cts.get(head["ct"])
-    return None if path is None else HeadSource(path, head["resample"])
-
-
 def _claim(out: Path, spec: CubeSpec) -> None:
     """Make the folder a data set of such cubes, or see that it is one."""
     wanted = {"format": FORMAT, **asdict(spec)}
@@ -196,9 +116,7 @@ def _claim(out: Path, spec: CubeSpec) -> None:
 Result = tuple[int, int, dict[str, str]]
 
 
-def _run(
-    jobs: Sequence[HeadCases], out: Path, spec: CubeSpec, has: bool, processes: int
-) -> Iterator[Result]:
+def _run(jobs: Sequence[HeadCases], out: Path, spec: CubeSpec, has: bool, processes: int) -> Iterator[Result]:
     """Results of the heads as they come."""
     if processes == 1:
         yield from (write_head(job, out, spec, has) for job in jobs)
@@ -232,9 +150,11 @@ def write_head(job: HeadCases, out: Path, spec: CubeSpec, has: bool) -> Result:
             if _complete(target, has):
                 kept += 1
                 continue
-            head = head or job.source.load()
             with one_core():
-                _write(path, job, head, target, spec, has)
+                if not _has_volumes(target):
+                    head = head or job.source.load()
+                    _write_volumes(Case.load(path), job, head, target, spec, path.name)
+                _write_extras(Case.load(path), target, spec, has)
             written += 1
     except ValueError as error:  # the head cannot be made, or is another; a case is damaged
         failures[f"head {job.subject}"] = str(error)
@@ -247,7 +167,7 @@ def _numbers(job: HeadCases, folder: Path) -> dict[str, int]:
     for path in folder.glob("exp_*.json"):
         facts = SampleFacts.load(path)
         if facts.split != job.split:
-            msg = f"it is in {facts.split} already and cannot be in {job.split} too: a head belongs to one split"
+            msg = f"it is in {facts.split} already and cannot be in {job.split} too: a head has one split"
             raise ValueError(msg)
         found[facts.case] = _number(path)
     following = max(found.values(), default=-1) + 1
@@ -259,30 +179,44 @@ def _number(path: Path) -> int:
     return int(re.sub(r"\D", "", path.stem))
 
 
+def _has_volumes(target: Path) -> bool:
+    """The facts are written after the volumes: where they are, the volumes are whole."""
+    return target.with_suffix(".json").exists() and target.exists()
+
+
 def _complete(target: Path, has: bool) -> bool:
-    """The facts are written last: where they are, the sample is."""
-    whole = target.with_suffix(".json").exists() and target.exists()
-    return whole and (not has or has_path(target).exists())
+    extras = [region_path(target), *([has_path(target)] if has else [])]
+    return _has_volumes(target) and all(path.exists() for path in extras)
 
 
-def _write(path: Path, job: HeadCases, head: Head, target: Path, spec: CubeSpec, has: bool) -> None:
-    case = Case.load(path)
+def _write_volumes(case: Case, job: HeadCases, head: Head, target: Path, spec: CubeSpec, name: str) -> None:
     bowl, pose = case.bowl, Pose(case.inputs["pose"]["matrix"])
     box = Box.around(bowl, FULL_POINTS_PER_WAVELENGTH)
     _check_head(case, head, box, pose)
-    cube = Cube.about(bowl, pose, spec, path.name)
-    unit = np.float32(water_peak_pa(bowl))
-    pressure = cube.field(case.pressure.astype(np.float32) * unit, box, pose)
+    cube = Cube.about(bowl, pose, spec, name)
+    unit = water_peak_pa(bowl)
+    pressure = to_cube(
+        case.pressure.astype(np.float32) * np.float32(unit), box, pose, cube.affine, cube.box.shape
+    )
     with atomic_file(target) as part, part.open("wb") as file:
         np.savez(file, ct=cube.head_hu(head), pmap=pressure, tr_coords=cube.transducer)
-    if has:
-        march = np.hypot(*case.field.astype(np.float32)) * unit
-        with atomic_file(has_path(target)) as part, part.open("wb") as file:
-            np.save(file, cube.field(march, box, pose))
-    facts = SampleFacts(
-        cube.affine, bowl, pose, float(unit), job.subject, spec.frame, path.name, job.split
-    )
+    facts = SampleFacts(cube.affine, bowl, pose, unit, job.subject, spec.frame, name, job.split)
     facts.save(target.with_suffix(".json"))
+
+
+def _write_extras(case: Case, target: Path, spec: CubeSpec, has: bool) -> None:
+    """What the published format does not have: where the focus is looked for, and the march."""
+    facts = SampleFacts.load(target.with_suffix(".json"))
+    box = Box.around(case.bowl, FULL_POINTS_PER_WAVELENGTH)
+    shape = (spec.shape, spec.shape, spec.shape)
+    region = beyond_near_skull(case.hu.astype(np.float32), box.spacing_mm).astype(np.float32)
+    inside = to_cube(region, box, facts.pose, facts.affine, shape) > 0.5
+    with atomic_file(region_path(target)) as part, part.open("wb") as file:
+        np.save(file, np.packbits(inside))
+    if has:
+        march = np.hypot(*case.field.astype(np.float32)) * np.float32(facts.water_peak_pa)
+        with atomic_file(has_path(target)) as part, part.open("wb") as file:
+            np.save(file, to_cube(march, box, facts.pose, facts.affine, shape))
 
 
 def _check_head(case: Case, head: Head, box: Box, pose: Pose) -> None:
@@ -291,8 +225,8 @@ def _check_head(case: Case, head: Head, box: Box, pose: Pose) -> None:
     off = float(np.abs(hu[0].numpy() - case.hu).mean())
     if off > SAME_HEAD_HU:
         msg = (
-            f"the head that was made again differs by {off:.0f} HU on average from the one that was simulated: "
-            "this version makes other heads, simulate the cases again"
+            f"the head made again differs by {off:.0f} HU on average from the one that was simulated "
+            "with: simulate the cases again"
         )
         raise ValueError(msg)
 
@@ -306,7 +240,7 @@ def write_splits(out: Path) -> dict[Split, list[str]]:
         if split not in lists:
             msg = f"split in {path} must be one of {list(SPLITS)}, got {split!r}: delete it and export again"
             raise ValueError(msg)
-        lists[split].append(f"{path.parent.name}/{path.stem}.npz")  # type: ignore[index]
+        lists[split].append(f"{path.parent.name}/{path.stem}.npz")
     for split, names in lists.items():
         with atomic_file(out / "splits" / f"{split}.txt") as part:
             part.write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
