@@ -37,6 +37,10 @@ COMMANDS = {
     ),
     "sweep focus": ("trifocal.cli.sweep:SweepFocus", "how the focus moves as the bowl goes round the head"),
     "train focus": ("trifocal.cli.train:TrainFocus", "the network of the focus engine, on simulated cases"),
+    "train deeptfus": (
+        "trifocal.cli.train_deeptfus:TrainDeeptfus",
+        "the published network, on data of its format",
+    ),
     "train keypoints": (
         "trifocal.cli.train_keypoints:TrainKeypoints",
         "the networks of the keypoints engine, and SONICHU's training story",

@@ -83,7 +83,7 @@ class FocusPrediction:
         region: (x, y, z) the voxels beyond the near skull, where the figures are taken.
         inputs: What it was made from.
         box: The grid in the bowl's frame.
-        engine: Rung of the ladder.
+        engine: Rung of the ladder, or the published network beside it.
         device: Where it was computed.
         figures: Focus, peak, transmission, size.
         seconds: Wall-clock time of the prediction.
@@ -98,7 +98,7 @@ class FocusPrediction:
     region: NDArray[np.bool_]
     inputs: FocusInput
     box: Box
-    engine: Engine
+    engine: Engine | Literal["deeptfus"]
     device: str
     figures: Figures
     seconds: float
