@@ -90,7 +90,7 @@ def sample_volume(sample: Sample, data: DataSet, task: Task, config: DeepTFUSCon
     """
     march, peak = None, 1.0
     if config.prior:
-        march, peak = torch.from_numpy(np.asarray(data.load_march(sample.name))), water_peak(sample)
+        march, peak = torch.from_numpy(np.asarray(data.load_has(sample.name))), water_peak(sample)
     return network_volume(torch.from_numpy(np.asarray(sample.ct)), march, peak, task.voxels)
 
 
