@@ -14,6 +14,7 @@ from trifocal.focus.placement import random_pose
 from trifocal.focus.predictor import (
     ENGINES,
     FULL_POINTS_PER_WAVELENGTH,
+    AnyEngine,
     Engine,
     FocusInput,
     FocusPrediction,
@@ -100,7 +101,7 @@ class Sample:
 
     head: str
     index: int
-    rung: Engine
+    rung: AnyEngine
     pose: Pose
     errors: FieldErrors
     transmission: float

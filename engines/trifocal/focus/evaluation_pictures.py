@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from trifocal.focus.metrics import FieldErrors
-    from trifocal.focus.predictor import Engine, FocusPrediction
+    from trifocal.focus.predictor import AnyEngine, FocusPrediction
     from trifocal.focus.transducer import Bowl
 
 STEP_MM = 0.5
@@ -115,7 +115,7 @@ class WorstCase:
 
     head: str
     index: int
-    rung: Engine
+    rung: AnyEngine
     bowl: Bowl
     errors: FieldErrors
     peaks_pa: tuple[float, float]

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from trifocal.focus.transducer import Bowl
 
 Engine = Literal["free-field", "has", "regression", "network", "solver"]
+AnyEngine = Engine | Literal["deeptfus"]  # the published network is no rung of the ladder
 ENGINES: tuple[Engine, ...] = get_args(Engine)
 LEARNED: tuple[Engine, ...] = ("regression", "network")
 FULL_POINTS_PER_WAVELENGTH = 6.0
@@ -98,7 +99,7 @@ class FocusPrediction:
     region: NDArray[np.bool_]
     inputs: FocusInput
     box: Box
-    engine: Engine | Literal["deeptfus"]
+    engine: AnyEngine
     device: str
     figures: Figures
     seconds: float

@@ -40,16 +40,15 @@ class DynamicConv(nn.Module):
         """(b, width, x, y, z), (b, token) -> the shape of x."""
         b, width, *size = x.shape
         k = self.kernel
-        weight = self.kernels(vector).view(b * width, 1, k, k, k)
+        weight: Tensor = self.kernels(vector).view(b * width, 1, k, k, k)
         # (b, width, ...) -> (1, b width, ...): every sample has kernels of its own
         merged = x.reshape(1, b * width, *size)
-        shape = {"padding": k // 2, "groups": b * width}
         if x.device.type == "cpu":  # where the gradient takes five times as long in any other layout or type
             merged = merged.float().contiguous(memory_format=torch.channels_last_3d)
             with torch.autocast("cpu", enabled=False):
-                out = conv3d(merged, weight.float(), **shape)
+                out = conv3d(merged, weight.float(), padding=k // 2, groups=b * width)
         else:
-            out = conv3d(merged, weight.to(merged.dtype), **shape)
+            out = conv3d(merged, weight.to(merged.dtype), padding=k // 2, groups=b * width)
         return x + out.reshape(b, width, *size).to(x.dtype)
 
 
@@ -97,10 +96,11 @@ class DecoderLevel(nn.Module):
         self.up = nn.ConvTranspose3d(below, width, 2, stride=2)
         self.convs = nn.ModuleList(nn.Conv3d(n, width, 3, padding=1) for n in (2 * width, width))
         self.norms = nn.ModuleList(_norm(width) for _ in range(2))
-        self.film = nn.ModuleList(nn.Linear(config.token, 2 * width) for _ in range(2 * config.film))
-        for layer in self.film:
+        films = [nn.Linear(config.token, 2 * width) for _ in range(2 * config.film)]
+        for layer in films:
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
+        self.film = nn.ModuleList(films)
         self.act = nn.GELU()
 
     def forward(self, x: Tensor, skip: Tensor, vector: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ from trifocal.focus.deeptfus.data import sample_volume, water_peak
 from trifocal.focus.deeptfus.inputs import Task, network_points, network_volume, pressure_of, widened
 from trifocal.focus.deeptfus.model import DeepTFUS
 from trifocal.focus.predictor import FocusPrediction, FocusPredictor, sample_medium, water_peak_pa
-from trifocal.focus.tfuscapes.cube import Cube, CubeSpec
+from trifocal.focus.tfuscapes.cube import Cube, CubeSpec, to_box, to_cube
 from trifocal.image import Image
 from trifocal.predictor import Progress, one_core, pick_device, silent
 
@@ -137,7 +137,7 @@ class DeepTFUSPredictor:
         volume, cube = self.inputs_of(inputs)
         progress(0.3, "the network")
         pressure = self._pressure(volume, cube.transducer, cube.box.shape[0], water_peak_pa(bowl))
-        field = Image(pressure, cube.affine).resample(pose.matrix @ box.affine, box.shape).array
+        field = to_box(pressure, cube.affine, box, pose)
         with torch.no_grad():
             hu = sample_medium(inputs, torch.device("cpu")).hu[0].numpy()
         region = beyond_near_skull(hu, box.spacing_mm)
@@ -171,7 +171,8 @@ class DeepTFUSPredictor:
         march = None
         if self.learned.net.config.prior:
             marched = FocusPredictor("has", device=str(self.device)).predict(inputs)
-            march = torch.from_numpy(cube.field(marched.pressure.array, marched.box, pose))
+            field = to_cube(marched.pressure.array, marched.box, pose, cube.affine, cube.box.shape)
+            march = torch.from_numpy(field)
         ct = torch.from_numpy(cube.head_hu(inputs.head))
         volume = network_volume(ct, march, water_peak_pa(bowl), task.voxels)
         return volume, cube
