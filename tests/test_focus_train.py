@@ -87,6 +87,7 @@ def test_a_run_writes_weights_card_and_curves(whole):
     assert names(out) == {
         "focus.safetensors",
         "focus.json",
+        "before.pt",
         "best.pt",
         "last.pt",
         "curves.csv",

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from trifocal.predictor import Cancelled
-from trifocal.training import Plan, best_weights, fit, learning_rate_at, loop, sample_order
+from trifocal.training import Plan, best_weights, fit, learning_rate_at, loop, sample_order, setup
 
 SAMPLES = 14  # not a multiple of the batch size: an epoch's last batch is smaller
 STEPS = 4  # of 4 samples at most
@@ -270,6 +270,7 @@ def test_loading_in_workers_changes_nothing(tmp_path, whole):
 def test_the_folder_holds_table_picture_plan_and_best_weights(whole):
     out, final, result = whole
     assert sorted(f.name for f in out.iterdir()) == [
+        "before.pt",
         "best.pt",
         "curves.csv",
         "curves.png",
@@ -387,6 +388,7 @@ def test_a_full_disk_leaves_the_last_state_whole_and_the_run_can_go_on(tmp_path,
             trained(tmp_path)
     assert caught.value.errno == errno.ENOSPC
     assert {f.name for f in tmp_path.iterdir()} <= {
+        "before.pt",
         "best.pt",
         "last.pt",
         "curves.csv",
@@ -473,7 +475,7 @@ def test_progress_says_epoch_loss_and_time_left(tmp_path):
 
 
 def test_biases_and_norms_do_not_decay():
-    groups = loop._adamw(net(), Plan(epochs=1, weight_decay=0.1)).param_groups
+    groups = setup.adamw(net(), Plan(epochs=1, weight_decay=0.1)).param_groups
     assert [(group["weight_decay"], len(group["params"])) for group in groups] == [(0.1, 2), (0.0, 4)]
 
 

@@ -22,6 +22,10 @@ class Cancelled(Exception):  # noqa: N818 - it is not an error
     """Raised by a progress callback to stop the work; nothing is left half-written."""
 
 
+class Stopped(Cancelled):
+    """The system asked the process to end, by the named signal; what is needed to go on is on the disk."""
+
+
 def silent(fraction: float, what: str) -> None:
     """Report no progress."""
 

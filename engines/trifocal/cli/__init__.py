@@ -1,7 +1,8 @@
 """The `trifocal` command. Each sub-command is a dataclass with `run()`, parsed by tyro.
 
 Exit codes: 0 done; 1 an unforeseen error, with its traceback; 2 wrong usage or an input that cannot be used,
-with one sentence on stderr; 3 a check of `trifocal self-test` failed; 130 interrupted.
+with one sentence on stderr; 3 a check of `trifocal self-test` failed; 75 the system asked for the end
+(SIGTERM, SIGUSR1), and the same command goes on from there; 130 interrupted.
 """
 
 from __future__ import annotations
@@ -69,6 +70,7 @@ COMMANDS = {
     "self-test": ("trifocal.cli.self_test:SelfTest", "check the physics against closed forms and references"),
 }
 CHECK_FAILED = 3
+COME_AGAIN = 75  # EX_TEMPFAIL of sysexits.h
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -85,7 +87,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _run(command: type[Any], program: str, words: list[str]) -> int:
     import tyro
 
-    from trifocal.predictor import Cancelled
+    from trifocal.predictor import Cancelled, Stopped
 
     try:
         # tyro leaves the docstring's examples out of the help unless they are handed to it
@@ -95,6 +97,9 @@ def _run(command: type[Any], program: str, words: list[str]) -> int:
         code: int = job.run() or 0
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else 2
+    except Stopped as stop:
+        sys.stderr.write(f"stopped by {stop}: start the same command again to go on\n")
+        return COME_AGAIN
     except (KeyboardInterrupt, Cancelled):
         stays = getattr(command, "INTERRUPTED", "nothing was written")
         sys.stderr.write(f"interrupted: {stays}\n")

@@ -17,7 +17,7 @@ class Plan:
 
     Attributes:
         epochs: Times that every sample is seen.
-        batch_size: Samples in a step; an epoch's last step may have fewer.
+        batch_size: Samples that a process has in memory at a time; an epoch's last batch may have fewer.
         learning_rate: The highest one, after the warm-up.
         warmup: Fraction of the run in which the learning rate rises.
         weight_decay: Of AdamW; biases and norm parameters (one axis or none) do not decay.
@@ -29,6 +29,13 @@ class Plan:
         precision: "32-true", "bf16-mixed", or "16-mixed" (CUDA only).
         ema: Decay per step of the averaged weights, which are then the ones validated and kept; 0 for none.
         validate_every: Epochs between validations; a fraction validates within epochs.
+        accumulate: Batches whose gradients make one step, as one large batch would: a step has batch_size
+            times accumulate samples in each process.
+        patience: Stop after so many validations in a row without a lower score; None for never.
+        channels_last: Keep the channels of volumes innermost in memory. Faster for 3-D convolutions on a GPU
+            in half precision and for wide ones on a CPU; slower for few channels.
+        compile: By torch.compile. Takes a minute or more at the start and again for each new shape of input,
+            and needs a C++ compiler on a CPU; pays for long runs of one shape on a GPU.
     """
 
     epochs: int
@@ -43,9 +50,15 @@ class Plan:
     precision: str = "32-true"
     ema: float = 0.0
     validate_every: float = 1.0
+    accumulate: int = 1
+    patience: int | None = None
+    channels_last: bool = False
+    compile: bool = False
 
     def __post_init__(self) -> None:
-        whole = {"epochs": 1, "batch_size": 1, "seed": 0, "workers": 0}
+        whole = {"epochs": 1, "batch_size": 1, "seed": 0, "workers": 0, "accumulate": 1}
+        if self.patience is not None:
+            whole["patience"] = 1
         for name, least in whole.items():
             value = getattr(self, name)
             _check(
@@ -84,9 +97,10 @@ def sample_order(samples: int, seed: int, epoch: int) -> list[int]:
     return torch.randperm(samples, generator=generator).tolist()
 
 
-def seed_of(seed: int, stream: int, number: int) -> int:
-    """A seed of its own for each purpose and number, mixed so that neighbours are independent."""
-    return int(np.random.SeedSequence([seed, stream, number]).generate_state(1, np.uint64)[0])
+def seed_of(seed: int, stream: int, number: int, rank: int = 0) -> int:
+    """A seed of its own for each purpose, number and process, mixed so that neighbours are independent."""
+    words = [seed, stream, number, rank] if rank else [seed, stream, number]
+    return int(np.random.SeedSequence(words).generate_state(1, np.uint64)[0])
 
 
 def _check(name: str, value: object, wanted: str, holds: bool) -> None:

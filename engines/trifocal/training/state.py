@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import copy
-import io
-import pickle
-from dataclasses import asdict, dataclass, field
+import logging
+import math
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from trifocal.files import atomic_file
+from trifocal.training.batches import steps_in_epoch
+from trifocal.training.plan import Plan
+from trifocal.training.stored import read_state, write_state
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from torch import Tensor, nn
 
-    from trifocal.training.plan import Plan
+LAST, BEFORE, BEST = "last.pt", "before.pt", "best.pt"
+# The budget may grow, workers change nothing but the speed, and patience is looked at when a run stops.
+FREE = {"budget_minutes", "workers", "patience"}
+log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -33,6 +38,7 @@ class Position:
         rows: What `curves.csv` holds, a dictionary of column to value each.
         sums: Of each train loss since the last row, weighted by samples.
         samples: Counted in `sums`.
+        stale: Validations since the lowest score.
     """
 
     step: int = 0
@@ -42,6 +48,7 @@ class Position:
     rows: list[dict[str, float]] = field(default_factory=list)
     sums: dict[str, float] = field(default_factory=dict)
     samples: int = 0
+    stale: int = 0
 
     def add(self, losses: Mapping[str, float], samples: int) -> None:
         """Count a step."""
@@ -49,6 +56,16 @@ class Position:
             self.sums[name] = self.sums.get(name, 0.0) + value * samples
         self.samples += samples
         self.step += 1
+
+    def judge(self, score: float) -> bool:
+        """Take in a score; whether it is the lowest so far."""
+        better = score < (math.inf if self.best is None else self.best)
+        self.best, self.stale = (score, 0) if better else (self.best, self.stale + 1)
+        return better
+
+    def rescale(self, ratio: float) -> None:
+        """Stay at the same epoch where an epoch has `ratio` times as many steps as before."""
+        self.step, self.reported = round(self.step * ratio), round(self.reported * ratio)
 
     def close(self, row: dict[str, float]) -> None:
         """Add a row and begin the next."""
@@ -80,14 +97,17 @@ class Average:
 
 @dataclass(frozen=True)
 class Keeper:
-    """Everything that a run must find again, bound to the file `last.pt`.
+    """Everything that a run must find again, bound to `last.pt` and the state before it, `before.pt`.
 
     Attributes:
         out: Folder of the run.
-        plan: Of the run; a stored one must agree, apart from the budget.
+        plan: Of the run; a stored one must agree, apart from what is free.
         samples: Length of the training set; must agree too.
         parts: What has a `state_dict` and `load_state_dict`, by name: model, optimizer, average, precision.
         position: Changed in place by `load`.
+        processes: That train together; must agree too.
+        force: Go on with a stored run of another plan, data set or number of processes; the network must be
+            the same.
     """
 
     out: Path
@@ -95,81 +115,110 @@ class Keeper:
     samples: int
     parts: Mapping[str, Any]
     position: Position
+    processes: int = 1
+    force: bool = False
 
     def save(self) -> None:
         """Write `last.pt`, whole or not at all."""
         state = {
+            **self._described(),
             "plan": asdict(self.plan),
-            "samples": self.samples,
             "position": asdict(self.position),
             "parts": {name: part.state_dict() for name, part in self.parts.items()},
         }
-        write_state(self.out / "last.pt", state)
+        write_state(self.out / LAST, state, keep=self.out / BEFORE)
 
-    def load(self) -> bool:
-        """Go to where `last.pt` is, if there is one.
+    def newest(self) -> Path | None:
+        """The newest file that can be read; says so on the log if that is not the last one.
 
         Raises:
-            ValueError: If it belongs to another plan, data set or model, or cannot be read.
+            ValueError: If there are files, and none can be read.
         """
-        path = self.out / "last.pt"
-        if not path.exists():
-            return False
+        files = [path for path in (self.out / LAST, self.out / BEFORE) if path.exists()]
+        problems = []
+        for path in files:
+            try:
+                step = read_state(path)["position"]["step"]
+            except ValueError as error:
+                problems.append(error)
+                continue
+            if path.name != LAST:
+                why = problems[0] if problems else f"{self.out / LAST} is gone"
+                log.warning("%s: going on from %s, after step %d", why, path.name, step)
+            return path
+        if problems:
+            raise problems[0]
+        return None
+
+    def forget(self) -> None:
+        """Remove the states of an earlier run."""
+        for name in (LAST, BEFORE):
+            (self.out / name).unlink(missing_ok=True)
+
+    def load(self, path: Path) -> None:
+        """Go to where a file is.
+
+        Raises:
+            ValueError: If it is of another network, or of another plan or data set and that is not forced.
+        """
         state = read_state(path)
-        self._compare(state)
-        for name, part in self.parts.items():
-            part.load_state_dict(state["parts"][name])
+        self._check_network(state["parts"]["model"])
+        changed = self._changes(state)
+        if changed and not self.force:
+            name, (stored, wanted) = next(iter(changed.items()))
+            msg = (
+                f"{name} must be {stored} to go on with the run in {self.out}, got {wanted}: choose another "
+                "folder, do not resume, or force it"
+            )
+            raise ValueError(msg)
+        self._fill(state["parts"])
         for name, value in state["position"].items():
             setattr(self.position, name, value)
-        return True
+        if changed:
+            told = "; ".join(
+                f"{name} is {wanted}, was {stored}" for name, (stored, wanted) in changed.items()
+            )
+            log.warning("going on with the run in %s by force: %s", self.out, told)
+            before = Plan(
+                **{name: state["plan"].get(name, value) for name, value in asdict(self.plan).items()}
+            )
+            old = steps_in_epoch(state["samples"], before, state.get("processes", 1))
+            self.position.rescale(steps_in_epoch(self.samples, self.plan, self.processes) / old)
 
-    def _compare(self, state: Mapping[str, Any]) -> None:
-        said = {**state["plan"], "samples": state["samples"]} | _shapes(state["parts"]["model"])
-        wanted = {**asdict(self.plan), "samples": self.samples} | _shapes(self.parts["model"].state_dict())
-        # The budget may grow, and the number of workers changes nothing but the speed.
-        free = {"budget_minutes", "workers"}
-        for name in [*wanted, *(said.keys() - wanted.keys())]:
-            if name not in free and said.get(name) != wanted.get(name):
+    def _described(self) -> dict[str, int]:
+        return {"samples": self.samples, "processes": self.processes}
+
+    def _check_network(self, stored: Mapping[str, Tensor]) -> None:
+        said, wanted = _shapes(stored), _shapes(self.parts["model"].state_dict())
+        missing = [f"no {n} in it" for n in wanted if n not in said]
+        missing += [f"{n}, which this one has not" for n in said if n not in wanted]
+        if missing:
+            msg = f"{self.out} holds a run of another network ({missing[0]}): choose another folder"
+            raise ValueError(msg)
+        for name, shape in wanted.items():
+            if said[name] != shape:
                 msg = (
-                    f"{name} must be {said.get(name)} to go on with the run in {self.out}, got "
-                    f"{wanted.get(name)}: choose another folder, or do not resume"
+                    f"the shape of {name} must be {said[name]} to go on with the run in {self.out}, got "
+                    f"{shape}: choose another folder, or do not resume"
                 )
                 raise ValueError(msg)
 
+    def _changes(self, state: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+        """What is stored and what is wanted, where they differ."""
+        usual = {f.name: f.default for f in fields(Plan)} | {"processes": 1}  # of runs of older versions
+        said = {**usual, **state["plan"], **{n: state[n] for n in self._described() if n in state}}
+        wanted = {**asdict(self.plan), **self._described()}
+        names = [*wanted, *(said.keys() - wanted.keys())]
+        both = {name: (said.get(name), wanted.get(name)) for name in names if name not in FREE}
+        return {name: pair for name, pair in both.items() if pair[0] != pair[1]}
 
-def write_state(path: Path, state: Mapping[str, Any]) -> None:
-    """Write a state by torch, whole or not at all.
-
-    Raises:
-        OSError: If the disk is full; says how much is needed. The file is as it was before.
-    """
-    buffer = io.BytesIO()
-    torch.save(state, buffer)
-    try:
-        with atomic_file(path) as part:
-            part.write_bytes(buffer.getbuffer())
-    except OSError as error:
-        need = buffer.tell() / 2**20
-        msg = (
-            f"{error}. {path.name} needs {need:.1f} MiB; the one before it is whole: make room, and the same "
-            "command goes on from there"
-        )
-        again = OSError(msg)
-        again.errno = error.errno
-        raise again from error
-
-
-def read_state(path: Path) -> dict[str, Any]:
-    """Read a state on the CPU; runs no code that the file may hold.
-
-    Raises:
-        ValueError: If the file cannot be read.
-    """
-    try:
-        return dict(torch.load(path, map_location="cpu", weights_only=True))
-    except (RuntimeError, EOFError, KeyError, TypeError, pickle.UnpicklingError) as error:
-        msg = f"{path} must be a state of a run, got something else: delete it or choose another folder"
-        raise ValueError(msg) from error
+    def _fill(self, stored: Mapping[str, Any]) -> None:
+        decays = [group["weight_decay"] for group in self.parts["optimizer"].param_groups]
+        for name, part in self.parts.items():
+            # An average that was not kept before starts from the weights.
+            part.load_state_dict(stored[name] if name in stored else stored["model"])
+        for group, decay in zip(self.parts["optimizer"].param_groups, decays, strict=True):
+            group["weight_decay"] = decay  # the plan's, not the stored one
 
 
 def write_best(out: Path, model: nn.Module, step: int, score: float | None) -> None:
@@ -178,7 +227,7 @@ def write_best(out: Path, model: nn.Module, step: int, score: float | None) -> N
     Raises:
         OSError: If the disk is full; the file is as it was before.
     """
-    write_state(out / "best.pt", {"weights": model.state_dict(), "step": step, "score": score})
+    write_state(out / BEST, {"weights": model.state_dict(), "step": step, "score": score})
 
 
 def best_weights(out: Path | str) -> dict[str, Tensor]:
@@ -188,9 +237,9 @@ def best_weights(out: Path | str) -> dict[str, Tensor]:
         ValueError: If `best.pt` cannot be read.
         FileNotFoundError: If the run has not come to its first validation.
     """
-    weights: dict[str, Tensor] = read_state(Path(out) / "best.pt")["weights"]
+    weights: dict[str, Tensor] = read_state(Path(out) / BEST)["weights"]
     return weights
 
 
-def _shapes(weights: Mapping[str, Tensor]) -> dict[str, object]:
-    return {f"the shape of {name}": tuple(tensor.shape) for name, tensor in weights.items()}
+def _shapes(weights: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(tensor.shape) for name, tensor in weights.items()}
