@@ -62,9 +62,9 @@ def _member(archive: zipfile.ZipFile, path: Path, name: str) -> NDArray[Any]:
         shape, fortran, dtype = _header(cast("BinaryIO", member), path, name)
         start = member.tell()
         size = int(np.prod(shape, dtype=object)) * dtype.itemsize
-        if start + size != info.file_size:
+        if min(shape, default=0) < 0 or start + size != info.file_size:
             msg = (
-                f"{name} in {path} must hold {size} bytes for an array of shape {shape} and {dtype}, got "
+                f"{name} in {path} must hold {abs(size)} bytes for a {dtype} array of shape {shape}, got "
                 f"{info.file_size - start}: the file is damaged, fetch or export it again"
             )
             raise ValueError(msg)
