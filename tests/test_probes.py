@@ -83,6 +83,14 @@ def test_what_is_unknown_or_never_varies_is_left_out(attributes):
     assert ("aperture", "samples") not in found
 
 
+def test_a_subject_with_one_sample_is_not_asked_for(attributes):
+    subject = attributes.subject.copy()
+    subject[0] = "seen once"
+    once = Attributes(subject, attributes.azimuth_deg, attributes.aperture_mm, attributes.depth_mm)
+    (found,) = (p for p in probe(np.eye(len(subject))[:, :20], once) if p.name == "subject")
+    assert (len(found.truth), found.subjects) == (len(subject) - 1, SUBJECTS)
+
+
 def test_too_few_samples_and_bad_features_are_refused(attributes):
     few = Attributes(*(getattr(attributes, k)[:9] for k in vars(attributes)))
     with pytest.raises(ValueError, match="must have 10 samples of 5 subjects"):

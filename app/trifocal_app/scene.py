@@ -29,12 +29,12 @@ def draw_scene_3d(prediction: FocusPrediction, path: Path | str) -> None:
     plotter.set_background("black")
     head, pose = prediction.inputs.head, prediction.inputs.pose
     plotter.add_mesh(
-        _surface(*skull_mesh(head, 60_000)), color="#f0f0f0", opacity=0.25, ambient=0.3, smooth_shading=True
+        as_surface(*skull_mesh(head, 60_000)), color="#f0f0f0", opacity=0.25, ambient=0.3, smooth_shading=True
     )
     vertices, faces = bowl_mesh(prediction.inputs.bowl)
-    plotter.add_mesh(_surface(pose.to_world(vertices), faces), color="#e03030")
+    plotter.add_mesh(as_surface(pose.to_world(vertices), faces), color="#e03030")
     for level, opacity in SHELLS:
-        shell = _surface(*shell_mesh(prediction, level))
+        shell = as_surface(*shell_mesh(prediction, level))
         if shell.n_points:
             plotter.add_mesh(shell, color="#3070ff", opacity=opacity)
     if prediction.inputs.target_mm is not None:
@@ -54,7 +54,8 @@ def draw_scene_3d(prediction: FocusPrediction, path: Path | str) -> None:
     plotter.close()
 
 
-def _surface(vertices: NDArray[np.floating], faces: NDArray[np.integer]) -> pv.PolyData:
+def as_surface(vertices: NDArray[np.floating], faces: NDArray[np.integer]) -> pv.PolyData:
+    """Triangles as pyvista takes them; empty if there are none."""
     if not len(faces):
         return pv.PolyData()
     return pv.PolyData(np.asarray(vertices, float), np.insert(faces, 0, 3, axis=1).ravel())

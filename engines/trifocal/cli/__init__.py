@@ -63,6 +63,10 @@ COMMANDS = {
         "reconstructed CTs against true ones, beside what needs no learning",
     ),
     "curves": ("trifocal.cli.curves:Curves", "the validation curves of several training runs in one figure"),
+    "analyse deeptfus": (
+        "trifocal.cli.analyse:AnalyseDeepTFUS",
+        "what the features of a published kind of network tell, and how smooth they are",
+    ),
     "fetal-weight": (
         "trifocal.cli.fetal_weight:FetalWeight",
         "grams from head, abdomen and femur, by Hadlock's formulas",

@@ -1,4 +1,4 @@
-"""`trifocal evaluate focus`: every rung of the ladder against the solver."""
+"""`trifocal evaluate focus`: every rung against the solver, or every kind of engine on a data set."""
 
 from __future__ import annotations
 
@@ -12,8 +12,11 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from trifocal.cli.evaluate_data_set import run_data_set
 from trifocal.cli.progress import Bar
 from trifocal.focus.cases import HeadSource
+from trifocal.focus.dataset_evaluation.contenders import RUNGS as DATA_SET_RUNGS
+from trifocal.focus.dataset_evaluation.evaluation import DataSetPlan
 from trifocal.focus.evaluation import RUNGS, Evaluation, EvaluationPlan, evaluate
 from trifocal.focus.evaluation_output import save_evaluation, weights, worst_lines
 from trifocal.focus.evaluation_summary import caption, summarise, tables
@@ -29,16 +32,25 @@ UNSEEN = 1_000_000  # `simulate focus` counts its heads from 0
 
 @dataclass(kw_only=True)
 class EvaluateFocus:
-    """Measure every rung of the focus ladder against the solver, on random poses of heads. Research use only.
+    """Measure engines against the solver: on random poses of heads, or on a data set. Research use only.
 
-    Prints mean / median / 95th percentile of each error over the region beyond the near skull, for each head
-    and over all. Writes errors.csv (a row for each head, pose and rung), summary.csv, summary.json, table.md,
-    worst-1.png to worst-5.png and provenance.json; nothing if it is interrupted.
+    On heads (--ct, --heads) every rung of the ladder is measured. Prints mean / median / 95th percentile of
+    each error over the region beyond the near skull, for each head and over all. Writes errors.csv (a row for
+    each head, pose and rung), summary.csv, summary.json, table.md, worst-1.png to worst-5.png and
+    provenance.json; nothing if it is interrupted.
+
+    On a data set in the TFUScapes format (--data) rungs and networks of the published kind are measured on
+    the same samples: in the published metrics on the cube and in ours beyond the near skull. Writes
+    errors.csv (a row for each sample and engine), summary.csv, summary.json, table.md, provenance.json, and
+    curves.png of the runs that the weights lie in.
 
     Examples:
         trifocal evaluate focus --ct head.nii.gz dicom_folder --poses 20 --out rungs
 
         trifocal evaluate focus --heads 40 --poses 5 --weights run/focus.safetensors --out rungs
+
+        trifocal evaluate focus --data world --cases cases --engines free-field has network grid-64
+        run/base/deeptfus.safetensors --out table
 
     Attributes:
         ct: Head CTs: files or DICOM folders.
@@ -54,6 +66,16 @@ class EvaluateFocus:
         device: Where to compute.
         resample: Accept CTs with gantry tilt or uneven slices.
         points_per_wavelength: Of the grid, in water.
+        data: Folder of a data set in the TFUScapes format: evaluate on it, not on random poses.
+        engines: With --data: rungs by name, grid-N (the truth on a network's grid of N voxels: its floor), or
+            .safetensors files of `train focus` and `train deeptfus`.
+        names: With --data: what to call the engines; their rungs and run folders if left out.
+        split: With --data: which samples.
+        cases: With --data: folders of `simulate focus` with the cases that the samples were exported from;
+            rungs need them.
+        spacing_mm: With --data: edge of a voxel, where the data do not tell and it is not the published one.
+        samples: With --data: so many at most, evenly from the list.
+        reference: With --data: dashed lines in the curves: figure=value.
     """
 
     ct: tuple[Path, ...] = ()
@@ -68,12 +90,22 @@ class EvaluateFocus:
     device: Literal["auto", "cpu", "cuda"] = "auto"
     resample: bool = False
     points_per_wavelength: float = FULL_POINTS_PER_WAVELENGTH
+    data: Path | None = None
+    engines: tuple[str, ...] = DATA_SET_RUNGS
+    names: tuple[str, ...] = ()
+    split: Literal["train", "val", "test", "all"] = "test"
+    cases: tuple[Path, ...] = ()
+    spacing_mm: float | None = None
+    samples: int | None = None
+    reference: tuple[str, ...] = ()
 
     def run(self) -> int:
         """Evaluate, write and print."""
         if self.out.exists() and not self.out.is_dir():
             msg = f"--out must be a folder, got the file {self.out}"
             raise ValueError(msg)
+        if self.data is not None:
+            return run_data_set(self._data_set_plan(self.data), self.out, self.reference)
         plan = EvaluationPlan(
             find_bowl(self.bowl),
             self.poses,
@@ -88,13 +120,28 @@ class EvaluateFocus:
         _print(evaluation, self.out)
         return 0
 
+    def _data_set_plan(self, data: Path) -> DataSetPlan:
+        if self.ct or self.heads:
+            msg = "evaluate on heads (--ct, --heads) or on a data set (--data), not on both at once"
+            raise ValueError(msg)
+        return DataSetPlan(
+            data,
+            self.engines,
+            self.names,
+            None if self.split == "all" else self.split,
+            self.cases,
+            self.spacing_mm,
+            self.samples,
+            self.device,
+        )
+
     def _sources(self) -> list[HeadSource]:
         for option, value in (("--heads", self.heads), ("--head-seed", self.head_seed)):
             if value < 0:
                 msg = f"{option} must be 0 or more, got {value}"
                 raise ValueError(msg)
         if not self.ct and not self.heads:
-            msg = "give heads to evaluate on: --ct FILE_OR_FOLDER ..., --heads N for procedural ones, or both"
+            msg = "give heads to evaluate on: --ct FILE ..., --heads N for procedural ones; or --data"
             raise ValueError(msg)
         paths = [path.resolve() for path in self.ct]
         for path in paths:

@@ -91,7 +91,7 @@ def probe(features: NDArray[np.floating[Any]], attributes: Attributes, seed: int
 
     Returns:
         Subject; then azimuth, aperture and depth, each with samples and with subjects held out. What cannot
-        be probed is left out: subjects with fewer than two samples each, a figure that never varies.
+        be probed is left out: subjects that have one sample only, a figure that never varies.
 
     Raises:
         ValueError: If there are too few samples or subjects, or a feature is not finite.
@@ -99,8 +99,9 @@ def probe(features: NDArray[np.floating[Any]], attributes: Attributes, seed: int
     x = np.asarray(features, np.float64)
     _check(x, attributes)
     found = []
-    if np.unique(attributes.subject, return_counts=True)[1].min() >= 2:
-        found.append(probe_subject(x, attributes.subject, seed))
+    often = _counts(attributes.subject) >= 2
+    if len(np.unique(attributes.subject[often])) >= FOLDS:
+        found.append(probe_subject(x[often], attributes.subject[often], seed))
     for name in ("azimuth", "aperture", "depth"):
         values = np.asarray(getattr(attributes, f"{name}_{'deg' if name == 'azimuth' else 'mm'}"), float)
         known = np.isfinite(values)
@@ -162,6 +163,13 @@ def cyclic_distance(a_deg: Floats, b_deg: Floats) -> Floats:
 def r_squared(found: Floats, truth: Floats) -> float:
     """Share of the variance that is explained; 0 for the mean as the answer, negative for worse."""
     return float(1 - ((found - truth) ** 2).sum() / ((truth - truth.mean()) ** 2).sum())
+
+
+def _counts(subject: NDArray[np.str_]) -> NDArray[np.int64]:
+    """(n,) how many samples the subject of each sample has."""
+    _, index, counts = np.unique(subject, return_inverse=True, return_counts=True)
+    of_each: NDArray[np.int64] = counts[index]
+    return of_each
 
 
 def _on_circle(angle_deg: Floats) -> Floats:

@@ -20,8 +20,11 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from trifocal.focus.head import Head
-    from trifocal.focus.predictor import FocusInput, FocusPrediction, FocusPredictor
+    from trifocal.focus.predictor import FocusInput, FocusPrediction
     from trifocal.focus.transducer import Bowl
+    from trifocal.predictor import Predictor
+
+    Engine = Predictor[FocusInput, FocusPrediction]
 
 CENTRES = ("head", "target")
 AXES = {"x": (1.0, 0.0, 0.0), "y": (0.0, 1.0, 0.0), "z": (0.0, 0.0, 1.0)}
@@ -170,7 +173,7 @@ class SweepResult:
 
 
 def run_sweep(
-    predictor: FocusPredictor, inputs: FocusInput, sweep: Sweep, *, progress: Progress = silent
+    predictor: Engine, inputs: FocusInput, sweep: Sweep, *, progress: Progress = silent
 ) -> SweepResult:
     """Compute every frame.
 
@@ -184,7 +187,7 @@ def run_sweep(
 
 
 def frames(
-    predictor: FocusPredictor, inputs: FocusInput, sweep: Sweep, *, progress: Progress = silent
+    predictor: Engine, inputs: FocusInput, sweep: Sweep, *, progress: Progress = silent
 ) -> Iterator[Frame]:
     """Compute one frame after the other.
 

@@ -108,27 +108,33 @@ class SweepFilm:
 
 def draw_poster(result: SweepResult, path: Path | str) -> None:
     """Write five frames and the curves as one PNG."""
-    plane = Plane.of(result)
-    peak = max(frame.prediction.figures.peak_pa for frame in result.frames)
     figure = Figure(figsize=(16, 8.4), dpi=100, facecolor="black")
     FigureCanvasAgg(figure)
     grid = figure.add_gridspec(
         2, 1, height_ratios=(1, 1.05), left=0.04, right=0.95, bottom=0.07, top=0.93, hspace=0.05
     )
-    chosen = np.linspace(0, len(result.frames) - 1, POSTER_FRAMES).round().astype(int)
-    row = grid[0].subgridspec(1, POSTER_FRAMES, wspace=0.03)
-    for column, index in enumerate(chosen):
-        frame = result.frames[index]
-        ax = figure.add_subplot(row[column])
-        _draw_plane(ax, plane, result)
-        _draw_frame(ax, plane, frame, peak)
-        ax.set_title(f"{frame.angle_deg:+.1f} deg", color="white", fontsize=11)
+    chosen = draw_row(figure, grid[0], result)
     for ax in _draw_curves(figure, grid[1], result):
         for index in chosen:
             ax.axvline(result.frames[index].angle_deg, color="0.35", linewidth=1, zorder=0)
     figure.suptitle(_summary(result), color="white", fontsize=12)
     figure.text(0.995, 0.008, RESEARCH_USE_ONLY, color="0.6", ha="right", va="bottom", fontsize=9)
     figure.savefig(path, format="png")
+
+
+def draw_row(figure: Figure, cell: SubplotSpec, result: SweepResult) -> list[int]:
+    """Draw five frames of a sweep side by side; returns which."""
+    plane = Plane.of(result)
+    peak = max(frame.prediction.figures.peak_pa for frame in result.frames)
+    chosen = [int(i) for i in np.linspace(0, len(result.frames) - 1, POSTER_FRAMES).round()]
+    row = cell.subgridspec(1, POSTER_FRAMES, wspace=0.03)
+    for column, index in enumerate(chosen):
+        frame = result.frames[index]
+        ax = figure.add_subplot(row[column])
+        _draw_plane(ax, plane, result)
+        _draw_frame(ax, plane, frame, peak)
+        ax.set_title(f"{frame.angle_deg:+.1f} deg", color="white", fontsize=11)
+    return chosen
 
 
 def _draw_plane(ax: Axes, plane: Plane, result: SweepResult) -> None:
