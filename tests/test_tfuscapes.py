@@ -367,7 +367,7 @@ def test_the_voxels_of_a_surface_are_near_it_and_leave_no_gap(apex, direction):
     local = pose.from_world(voxels @ affine[:3, :3].T + affine[:3, 3])
     off = np.linalg.norm(local - [0, 0, 60], axis=1) - 60
     assert np.abs(off).max() <= 0.8 * np.sqrt(3) / 2 + 1e-9
-    dense = pose.to_world(bowl.surface_points(0.1)) - affine[:3, 3]
+    dense = pose.to_world(bowl.surface_points(0.15)) - affine[:3, 3]
     index = np.unique(np.rint(dense / 0.8).astype(int), axis=0)
     seen = {tuple(v) for v in voxels}
     missed = [v for v in index if tuple(v) not in seen]
