@@ -19,6 +19,8 @@ from trifocal.focus.dataset_evaluation.scene import Scene, find_case
 from trifocal.focus.dataset_evaluation.summary import Spread, caption, summarise, tables
 from trifocal.focus.predictor import FocusInput, FocusPredictor
 from trifocal.focus.tfuscapes import DataSet
+from trifocal.focus.tfuscapes.cube import CubeSpec
+from trifocal.focus.tfuscapes.writer import write_data_set
 
 FLOOR = f"grid-{VOXELS // 2}"
 ENGINES = ("free-field", "has", "regression", "network", FLOOR)
@@ -37,7 +39,7 @@ def folders(tmp_path_factory):
 def plan(folders):
     folder, cases, cubes = folders
     weights = str(folder / "run" / "deeptfus.safetensors")
-    return DataSetPlan(cubes, (*ENGINES, weights), cases=(cases,), device="cpu")
+    return DataSetPlan((cubes,), (*ENGINES, weights), cases=(cases,), device="cpu")
 
 
 @pytest.fixture(scope="module")
@@ -200,9 +202,7 @@ def test_percentiles_take_the_nearest_sample_of_an_engine():
 
 def test_the_gallery_predicts_again_what_was_judged(saved, evaluation):
     read = SavedEvaluation.read(saved)
-    assert read.plan == replace(
-        evaluation.plan, data=evaluation.plan.data.resolve(), names=evaluation.plan.called
-    )
+    assert read.plan == replace(evaluation.plan, data=evaluation.plan.data, names=evaluation.plan.called)
     cases = gallery_cases(read, "has", (5, 95), "centroid_error_mm")
     assert cases[0].error_mm <= cases[1].error_mm
     for case in cases:
@@ -241,12 +241,27 @@ def test_published_samples_need_no_facts_for_engines_that_take_a_cube(folders, t
     (cubes / "splits").mkdir()
     (cubes / "splits" / "test.txt").write_text(name)
     (cubes / "data" / name).write_bytes((folders[2] / "data" / name).read_bytes())
-    found = evaluate_data_set(DataSetPlan(cubes, (FLOOR,), spacing_mm=3.0, device="cpu"))
+    found = evaluate_data_set(DataSetPlan((cubes,), (FLOOR,), spacing_mm=3.0, device="cpu"))
     assert np.isnan(found.rows[0].ours["transmission_error"])
     assert found.rows[0].ours["centroid_error_mm"] < 6
     assert any("fitted to its voxels" in note for note in found.notes)
     with pytest.raises(ValueError, match="only networks that take the cube"):
-        evaluate_data_set(DataSetPlan(cubes, ("has",), spacing_mm=3.0))
+        evaluate_data_set(DataSetPlan((cubes,), ("has",), spacing_mm=3.0))
+
+
+def test_a_network_of_the_bowls_frame_is_judged_on_cubes_of_its_frame(folders, tmp_path):
+    _, cases, world = folders
+    bowl = tmp_path / "bowl"
+    spec = CubeSpec("bowl", VOXELS, 3.0)
+    write_data_set([cases], bowl, spec, cts=sorted(folders[0].glob("*.nii")), split="test")
+    weights = str(untrained(tmp_path, frame="bowl"))
+    with pytest.raises(ValueError, match="takes cubes in the frame of the bowl"):
+        evaluate_data_set(DataSetPlan((world,), (weights,), device="cpu"))
+    found = evaluate_data_set(DataSetPlan((world, bowl), (FLOOR, weights), most=1, device="cpu"))
+    alone = evaluate_data_set(DataSetPlan((bowl,), (weights,), most=1, device="cpu"))
+    assert found.rows[1].published == alone.rows[0].published
+    with pytest.raises(ValueError, match="must be of different frames"):
+        evaluate_data_set(DataSetPlan((bowl, bowl), (FLOOR,)))
 
 
 def test_the_command_writes_tables_and_curves(folders, tmp_path, capsys):

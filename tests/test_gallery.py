@@ -105,7 +105,7 @@ def test_the_page_holds_the_surfaces_and_needs_no_network(scene, tmp_path):
 
 
 def test_the_command_writes_picture_and_page(folders, tmp_path, capsys):
-    evaluation = evaluate_data_set(DataSetPlan(folders[2], ("has",), cases=(folders[1],), device="cpu"))
+    evaluation = evaluate_data_set(DataSetPlan((folders[2],), ("has",), cases=(folders[1],), device="cpu"))
     save_data_set_evaluation(evaluation, tmp_path / "table")
     out = tmp_path / "out"
     Gallery(evaluation=tmp_path / "table", engine="has", percentiles=(5.0, 95.0), out=out).run()

@@ -20,6 +20,8 @@ from trifocal.predictor import silent
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from trifocal.focus.deeptfus.inputs import Frame
+
 VOXELS, SPACING_MM = 32, 3.0
 POSES = 2
 
@@ -44,11 +46,11 @@ def shell_data_set(folder: Path, heads: int = 2) -> tuple[Path, Path]:
     return cases, out
 
 
-def untrained(folder: Path, *, absolute: bool = False) -> Path:
+def untrained(folder: Path, *, absolute: bool = False, frame: Frame = "world") -> Path:
     """Weights of a small network as it starts."""
     torch.manual_seed(0)
     model = DeepTFUSConfig(base_width=8, depth=2, frequencies=2, points=32, token=16, attention_levels=1)
-    task = Task(VOXELS // 2, "world", absolute, VOXELS, SPACING_MM)
+    task = Task(VOXELS // 2, frame, absolute, VOXELS, SPACING_MM)
     path = folder / "deeptfus.safetensors"
     save(
         path,

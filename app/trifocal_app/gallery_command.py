@@ -36,7 +36,7 @@ class Gallery:
 
     evaluation: Path
     engine: str
-    data: Path | None = None
+    data: tuple[Path, ...] = ()
     cases: tuple[Path, ...] = ()
     by: str = BY
     percentiles: tuple[float, ...] = PERCENTILES

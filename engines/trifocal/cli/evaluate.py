@@ -66,7 +66,8 @@ class EvaluateFocus:
         device: Where to compute.
         resample: Accept CTs with gantry tilt or uneven slices.
         points_per_wavelength: Of the grid, in water.
-        data: Folder of a data set in the TFUScapes format: evaluate on it, not on random poses.
+        data: Folder of a data set in the TFUScapes format: evaluate on it, not on random poses. With a second
+            one of the same samples in the other frame, each network is judged on the one of its frame.
         engines: With --data: rungs by name, grid-N (the truth on a network's grid of N voxels: its floor), or
             .safetensors files of `train focus` and `train deeptfus`.
         names: With --data: what to call the engines; their rungs and run folders if left out.
@@ -90,7 +91,7 @@ class EvaluateFocus:
     device: Literal["auto", "cpu", "cuda"] = "auto"
     resample: bool = False
     points_per_wavelength: float = FULL_POINTS_PER_WAVELENGTH
-    data: Path | None = None
+    data: tuple[Path, ...] = ()
     engines: tuple[str, ...] = DATA_SET_RUNGS
     names: tuple[str, ...] = ()
     split: Literal["train", "val", "test", "all"] = "test"
@@ -104,8 +105,8 @@ class EvaluateFocus:
         if self.out.exists() and not self.out.is_dir():
             msg = f"--out must be a folder, got the file {self.out}"
             raise ValueError(msg)
-        if self.data is not None:
-            return run_data_set(self._data_set_plan(self.data), self.out, self.reference)
+        if self.data:
+            return run_data_set(self._data_set_plan(), self.out, self.reference)
         plan = EvaluationPlan(
             find_bowl(self.bowl),
             self.poses,
@@ -120,12 +121,12 @@ class EvaluateFocus:
         _print(evaluation, self.out)
         return 0
 
-    def _data_set_plan(self, data: Path) -> DataSetPlan:
+    def _data_set_plan(self) -> DataSetPlan:
         if self.ct or self.heads:
             msg = "evaluate on heads (--ct, --heads) or on a data set (--data), not on both at once"
             raise ValueError(msg)
         return DataSetPlan(
-            data,
+            self.data,
             self.engines,
             self.names,
             None if self.split == "all" else self.split,

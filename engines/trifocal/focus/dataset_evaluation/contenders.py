@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from trifocal.focus.dataset_evaluation.scene import Scene
+    from trifocal.focus.deeptfus.inputs import Frame
     from trifocal.focus.samples import View
     from trifocal.focus.tfuscapes import DataSet
 
@@ -62,6 +63,10 @@ class Contender(Protocol):
         """Whether it starts from the simulated case."""
 
     @property
+    def frame(self) -> Frame | None:
+        """Axes of the cubes that it takes; None if any will do."""
+
+    @property
     def weights(self) -> dict[str, str] | None:
         """Name, version and hash of its weights, if it has any."""
 
@@ -83,6 +88,7 @@ class Rung:
     engine: Engine
     learned: Learned | None = None
     needs_case: bool = True
+    frame: Frame | None = None
 
     @property
     def weights(self) -> dict[str, str] | None:
@@ -133,6 +139,11 @@ class CubeNetwork:
     needs_case: bool = False
 
     @property
+    def frame(self) -> Frame:
+        """Axes of the cubes that it was trained on."""
+        return self.predictor.learned.task.frame
+
+    @property
     def weights(self) -> dict[str, str] | None:
         """Name, version and hash."""
         checkpoint = self.predictor.learned.checkpoint
@@ -164,6 +175,7 @@ class GridFloor:
     source: str
     voxels: int
     needs_case: bool = False
+    frame: Frame | None = None
     weights: dict[str, str] | None = None
 
     def answer(self, scene: Scene, data: DataSet) -> Answer:

@@ -8,14 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from trifocal.focus.dataset_evaluation.contenders import Answer, default_name, make_contender
+from trifocal.focus.dataset_evaluation.contenders import Answer, Contender, default_name, make_contender
 from trifocal.focus.dataset_evaluation.scene import Scene, find_case
 from trifocal.focus.metrics import field_errors
 from trifocal.focus.published_metrics import published_metrics
 from trifocal.focus.tfuscapes import DataSet
+from trifocal.focus.tfuscapes.data_set import read_record
 from trifocal.predictor import Progress, silent
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from trifocal.focus.tfuscapes.data_set import Split
@@ -28,7 +30,8 @@ class DataSetPlan:
     """What is evaluated on what.
 
     Attributes:
-        data: Folder of the data set.
+        data: Folders of data sets of the same samples, one for each frame of the cubes: a network is judged
+            on the one of its frame, everything else on the first.
         engines: Rungs of the ladder by name, "grid-N" (the floor of a network's grid of N voxels), or paths
             of weights.
         names: What to call them in tables, in the same order; by their rungs and run folders if left out.
@@ -42,7 +45,7 @@ class DataSetPlan:
         ValueError: If there is no engine, one twice, or names do not fit.
     """
 
-    data: Path
+    data: tuple[Path, ...]
     engines: tuple[str, ...]
     names: tuple[str, ...] = ()
     split: Split | None = "test"
@@ -52,6 +55,9 @@ class DataSetPlan:
     device: str = "auto"
 
     def __post_init__(self) -> None:
+        if not self.data:
+            msg = "data must be one folder or more, got none"
+            raise ValueError(msg)
         if not self.engines:
             msg = "engines must be one or more: rungs of the ladder, grid-N, or .safetensors files"
             raise ValueError(msg)
@@ -134,23 +140,67 @@ def evaluate_data_set(plan: DataSetPlan, *, progress: Progress = silent) -> Data
         CheckpointError: If weights are missing, damaged or of another engine.
         Cancelled: If `progress` raises it, between two predictions.
     """
-    data = DataSet.open(plan.data, plan.split, plan.spacing_mm)
-    contenders = dict(
-        zip(plan.called, (make_contender(s, device=plan.device) for s in plan.engines), strict=True)
-    )
-    names = plan.chosen(data.names)
+    sets = open_sets(plan)
+    made = (make_contender(source, device=plan.device) for source in plan.engines)
+    contenders = dict(zip(plan.called, made, strict=True))
+    homes = {called: home_of(contender, sets) for called, contender in contenders.items()}
+    names = plan.chosen(next(iter(sets.values())).names)
     rows: list[Row] = []
     published = 0
     for i, name in enumerate(names):
-        scene = load_scene(data, name, plan, contenders.values())
-        published += scene.sample.facts is None
+        scenes: dict[str, Scene] = {}
         for j, (called, contender) in enumerate(contenders.items()):
             done = (i + j / len(contenders)) / len(names)
             progress(done, f"sample {i + 1} of {len(names)}: {called}")
-            rows.append(judge(scene, called, contender.answer(scene, data)))
+            frame = homes[called]
+            if frame not in scenes:
+                there = [c for other, c in contenders.items() if homes[other] == frame]
+                scenes[frame] = load_scene(sets[frame], name, plan, there)
+            rows.append(judge(scenes[frame], called, contender.answer(scenes[frame], sets[frame])))
+        published += any(scene.sample.facts is None for scene in scenes.values())
     progress(1.0, "done")
     weights = {called: contender.weights for called, contender in contenders.items()}
     return DataSetEvaluation(plan, tuple(rows), weights, _notes(plan, published))
+
+
+def open_sets(plan: DataSetPlan) -> dict[str, DataSet]:
+    """The data sets of a plan by the frame of their cubes, the first one first.
+
+    Raises:
+        ValueError: If one is damaged, two are of one frame, or they are not of the same samples.
+        FileNotFoundError: If one is not there.
+    """
+    found: dict[str, DataSet] = {}
+    for folder in plan.data:
+        data = DataSet.open(folder, plan.split, plan.spacing_mm)
+        record = read_record(folder)
+        frame = "world" if record is None else str(record["frame"])
+        if frame in found:
+            msg = f"data sets must be of different frames, got {found[frame].folder} and {folder} of {frame}"
+            raise ValueError(msg)
+        first = next(iter(found.values()), data)
+        if data.names != first.names:
+            msg = f"data sets must be of the same samples, and {folder} has others than {first.folder}"
+            raise ValueError(msg)
+        found[frame] = data
+    return found
+
+
+def home_of(contender: Contender, sets: Mapping[str, DataSet]) -> str:
+    """The frame of the data set that something is judged on.
+
+    Raises:
+        ValueError: If it needs cubes of a frame that no data set has.
+    """
+    if contender.frame is None:
+        return next(iter(sets))
+    if contender.frame not in sets:
+        msg = (
+            f"{contender.source} takes cubes in the frame of the {contender.frame}, and those given are in "
+            f"that of the {' and the '.join(sets)}: name a data set of the same samples in its frame too"
+        )
+        raise ValueError(msg)
+    return contender.frame
 
 
 def load_scene(data: DataSet, name: str, plan: DataSetPlan, contenders: Any = ()) -> Scene:

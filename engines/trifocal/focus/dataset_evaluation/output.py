@@ -47,7 +47,7 @@ def save_data_set_evaluation(evaluation: DataSetEvaluation, out: Path | str) -> 
             inputs={},
             parameters={
                 **asdict(plan),
-                "data": plan.data.resolve(),
+                "data": [path.resolve() for path in plan.data],
                 "cases": [path.resolve() for path in plan.cases],
                 "names": plan.called,
             },
@@ -82,7 +82,7 @@ def _summary(evaluation: DataSetEvaluation, spreads: Spreads) -> dict[str, Any]:
     return {
         "notice": RESEARCH_USE_ONLY,
         "version": __version__,
-        "data": evaluation.plan.data.name,
+        "data": [path.name for path in evaluation.plan.data],
         "split": evaluation.plan.split,
         "what": caption(spreads),
         "notes": evaluation.notes,

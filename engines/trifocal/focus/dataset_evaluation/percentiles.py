@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from trifocal.focus.dataset_evaluation.contenders import make_contender
-from trifocal.focus.dataset_evaluation.evaluation import DataSetPlan, load_scene
+from trifocal.focus.dataset_evaluation.evaluation import DataSetPlan, home_of, load_scene, open_sets
 from trifocal.focus.dataset_evaluation.output import PROVENANCE, ROWS
-from trifocal.focus.tfuscapes import DataSet
 from trifocal.predictor import Progress, silent
 
 if TYPE_CHECKING:
@@ -57,7 +56,7 @@ class SavedEvaluation:
             about = json.loads((folder / PROVENANCE).read_text(encoding="utf-8"))
             told = about["parameters"]
             plan = DataSetPlan(
-                Path(told["data"]),
+                tuple(Path(p) for p in told["data"]),
                 tuple(told["engines"]),
                 tuple(told["names"]),
                 told["split"],
@@ -146,7 +145,8 @@ def gallery_cases(
     if contender.weights != evaluation.weights.get(engine):
         msg = f"{source} must hold the weights that were evaluated, and holds others: evaluate again"
         raise ValueError(msg)
-    data = DataSet.open(plan.data, plan.split, plan.spacing_mm)
+    sets = open_sets(plan)
+    data = sets[home_of(contender, sets)]
     found = []
     for i, (percentile, row) in enumerate(chosen):
         progress(i / len(chosen), f"{percentile:g}th percentile: {row['sample']}")
