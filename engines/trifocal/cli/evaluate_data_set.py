@@ -15,25 +15,32 @@ from trifocal.cli.progress import Bar
 from trifocal.focus.dataset_evaluation.evaluation import DataSetEvaluation, DataSetPlan, evaluate_data_set
 from trifocal.focus.dataset_evaluation.output import save_data_set_evaluation
 from trifocal.focus.dataset_evaluation.summary import caption, summarise, tables
+from trifocal.focus.deeptfus.predictor import ENGINE
 from trifocal.training.runs import Run, draw_runs
 
 WIDTH = 190
 
 
 def run_data_set(plan: DataSetPlan, out: Path, references: tuple[str, ...] = ()) -> int:
-    """Evaluate, write and print; draw the curves of the runs that the weights lie in."""
+    """Evaluate, write and print; draw the curves of the runs of the published kind, which share figures."""
     dashed = parse_references(references)
     evaluation = evaluate_data_set(plan, progress=Bar())
     save_data_set_evaluation(evaluation, out)
     runs = [
         Run.read(Path(source).parent, called)
         for source, called in zip(plan.engines, plan.called, strict=True)
-        if source.endswith(".safetensors") and (Path(source).parent / "curves.csv").is_file()
+        if _is_published_kind(evaluation, called) and (Path(source).parent / "curves.csv").is_file()
     ]
     if runs:
-        draw_runs(out / "curves.png", runs, dashed)
+        known = {key: value for key, value in dashed.items() if any(key in run.curves for run in runs)}
+        draw_runs(out / "curves.png", runs, known)
     _print(evaluation, out)
     return 0
+
+
+def _is_published_kind(evaluation: DataSetEvaluation, called: str) -> bool:
+    weights = evaluation.weights[called]
+    return weights is not None and weights["engine"] == ENGINE
 
 
 def _print(evaluation: DataSetEvaluation, out: Path) -> None:
