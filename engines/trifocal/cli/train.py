@@ -11,7 +11,7 @@ from trifocal.cli.progress import Bar
 from trifocal.focus.losses import LossWeights
 from trifocal.focus.model import ModelConfig
 from trifocal.focus.train import FIGURES, Recipe, train
-from trifocal.training import Plan
+from trifocal.training import Group, Plan
 
 
 @dataclass(kw_only=True)
@@ -26,12 +26,17 @@ class TrainFocus:
 
         trifocal train focus --data data --out run --budget-minutes 60
 
+        torchrun --nproc-per-node 8 train_cli.py train focus --data data --out run --device cuda
+
     Attributes:
         data: Folders that `simulate focus --heads` or `--cts` has written.
         out: Folder of the run.
+        init_from: Begin with the weights of this focus.safetensors, of a network of the same size.
         budget_minutes: End after so long, the learning rate having come down; no limit if left out.
         epochs: End after so many passes over the data at the latest.
-        batch_size: Cases per step.
+        patience: End after so many validations without a better score; never if left out.
+        batch_size: Cases that each process has in memory at a time.
+        accumulate: Batches to a step.
         learning_rate: Highest of the schedule.
         widths: Channels of the levels of the network, finest first; multiples of 16 are fast.
         blocks: Residual blocks on each level.
@@ -41,6 +46,8 @@ class TrainFocus:
         ema: Decay of the averaged weights that are kept; 0 for none.
         workers: Processes that read the data.
         precision: Of the arithmetic.
+        compile: By torch.compile: minutes at the start, for long runs on a GPU.
+        force: Go on with the run in `out` though options or data have changed.
         device: Where to train.
     """
 
@@ -48,9 +55,12 @@ class TrainFocus:
 
     data: list[Path]
     out: Path
+    init_from: Path | None = None
     budget_minutes: float | None = None
     epochs: int = 40
+    patience: int | None = None
     batch_size: int = 2
+    accumulate: int = 1
     learning_rate: float = 3e-4
     widths: tuple[int, ...] = ModelConfig.widths
     blocks: int = ModelConfig.blocks
@@ -60,6 +70,8 @@ class TrainFocus:
     ema: float = 0.998
     workers: int = 1
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
+    compile: bool = False
+    force: bool = False
     device: Literal["auto", "cpu", "cuda"] = "auto"
 
     def run(self) -> int:
@@ -75,10 +87,23 @@ class TrainFocus:
             ema=self.ema,
             warmup=0.05,
             validate_every=2,
+            accumulate=self.accumulate,
+            patience=self.patience,
+            compile=self.compile,
         )
         loss = LossWeights(focus=self.focus_weight)
         recipe = Recipe(plan, ModelConfig(self.widths, self.blocks), loss, self.heads)
-        fitted, checkpoint = train(self.data, self.out, recipe, device=self.device, progress=Bar())
+        fitted, checkpoint = train(
+            self.data,
+            self.out,
+            recipe,
+            init_from=self.init_from,
+            force=self.force,
+            device=self.device,
+            progress=Bar(),
+        )
+        if not Group.here().leads:
+            return 0
         figures = checkpoint.card["validation"]
         lines = [
             f"{fitted.epochs:.1f} epochs in {fitted.seconds / 60:.0f} min, ended by the {fitted.stopped_by}",

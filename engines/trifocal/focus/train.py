@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import shlex
 import sys
 from dataclasses import asdict, dataclass
@@ -13,12 +14,12 @@ import numpy as np
 import torch
 
 from trifocal import RESEARCH_USE_ONLY, __version__
-from trifocal.checkpoint import Checkpoint, save
+from trifocal.checkpoint import Checkpoint, CheckpointError, load_into, save
 from trifocal.files import atomic_file, sha256_file
 from trifocal.focus.analysis import refined_peak
 from trifocal.focus.cases import Case
 from trifocal.focus.data import read_manifest
-from trifocal.focus.learned import PeakRegression, config_record
+from trifocal.focus.learned import Learned, PeakRegression, config_record
 from trifocal.focus.limits import Seen
 from trifocal.focus.losses import LossWeights, correction_loss
 from trifocal.focus.metrics import field_errors
@@ -26,7 +27,7 @@ from trifocal.focus.model import CorrectionNet, ModelConfig, corrected, correcte
 from trifocal.focus.predictor import FULL_POINTS_PER_WAVELENGTH, PREVIEW_POINTS_PER_WAVELENGTH
 from trifocal.focus.samples import Samples, View
 from trifocal.focus.skull import NearSkull
-from trifocal.training import Fitted, Plan, best_weights, fit
+from trifocal.training import Fitted, Group, Plan, best_weights, fit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
 
     from trifocal.predictor import Progress
 from trifocal.provenance import git_commit
+
+log = logging.getLogger(__name__)
 
 FIGURES = (
     "rel_l2",
@@ -119,19 +122,36 @@ class Split:
 
 
 def train(
-    folders: Sequence[Path], out: Path, recipe: Recipe, *, device: str = "auto", progress: Progress
+    folders: Sequence[Path],
+    out: Path,
+    recipe: Recipe,
+    *,
+    init_from: Path | None = None,
+    force: bool = False,
+    device: str = "auto",
+    progress: Progress,
 ) -> tuple[Fitted, Checkpoint]:
     """Train, and write `focus.safetensors` with its JSON into `out`, beside the curves of the run.
 
+    Args:
+        folders: Data sets.
+        out: Folder of the run.
+        recipe: How.
+        init_from: Begin with the weights of this checkpoint, of a network of the same size.
+        force: Go on with the run in `out` though plan, loss or data are others.
+        device: Where.
+        progress: Called after every step.
+
     Raises:
-        ValueError: If the data cannot be used, or `out` holds a run of another recipe.
+        ValueError: If the data or the checkpoint cannot be used, or `out` holds a run of another recipe.
         Cancelled: Or KeyboardInterrupt; the run goes on from there when it is started again.
         OSError: If the disk is full; the last saved state stays.
     """
     split = Split.read(folders, recipe.heads)
-    _claim(out, recipe, split)
     torch.manual_seed(recipe.plan.seed)
     net = CorrectionNet(recipe.model)
+    origin = None if init_from is None else _begin_with(net, init_from)
+    _claim(out, recipe, split, origin, force=force)
     chosen = np.random.default_rng(0).permutation(len(split.validation))[: recipe.validation_cases]
     judge = _judge([split.validation[i] for i in chosen])
 
@@ -143,33 +163,62 @@ def train(
         return {**correction_loss(prediction, truth, region, recipe.loss), "march": march}
 
     samples = Samples(split.train, recipe.plan.seed)
-    fitted = fit(net, samples, loss, recipe.plan, out, validate=judge, device=device, progress=progress)
-    net.load_state_dict(best_weights(out))
-    net = net.cpu().eval()
-    regression, seen = _measure(split.train)
-    with torch.no_grad():
-        figures = judge(net)
-    checkpoint = save(
-        out / "focus.safetensors",
-        net.state_dict(),
-        engine="focus",
-        config=config_record(recipe.model, regression, seen),
-        card=_card(split, recipe, fitted, figures),
+    fitted = fit(
+        net, samples, loss, recipe.plan, out, validate=judge, device=device, progress=progress, force=force
     )
-    return fitted, checkpoint
+
+    def finish() -> Checkpoint:
+        net.load_state_dict(best_weights(out))
+        best = net.cpu().eval()
+        regression, seen = _measure(split.train)
+        with torch.no_grad():
+            figures = judge(best)
+        return save(
+            out / "focus.safetensors",
+            best.state_dict(),
+            engine="focus",
+            config=config_record(recipe.model, regression, seen),
+            card=_card(split, recipe, fitted, figures, origin),
+        )
+
+    return fitted, Group.here().first(finish)
 
 
-def _claim(out: Path, recipe: Recipe, split: Split) -> None:
+def _begin_with(net: CorrectionNet, path: Path) -> Checkpoint:
+    """Take the weights of a checkpoint.
+
+    Raises:
+        CheckpointError: If it cannot be read, or is of another engine or of a network of another size.
+    """
+    learned = Learned.load(path)
+    if learned.net.config != net.config:
+        widths = " ".join(map(str, learned.net.config.widths))
+        msg = (
+            f"the network must have the size of the one in {path} to begin with its weights: give --widths "
+            f"{widths} --blocks {learned.net.config.blocks}, or leave --init-from out"
+        )
+        raise CheckpointError(msg)
+    load_into(net, learned.checkpoint)
+    return learned.checkpoint
+
+
+def _claim(out: Path, recipe: Recipe, split: Split, origin: Checkpoint | None, *, force: bool) -> None:
     """Write down what the run in a folder is made of; refuse a folder that holds another one.
 
     The plan is not compared here: `fit` does, and lets the budget change.
     """
     made_of = {"model": asdict(recipe.model), "loss": asdict(recipe.loss), "data": split.digest}
+    if origin is not None:
+        made_of["init_from"] = origin.sha256
     path, text = out / "recipe.json", json.dumps(made_of, sort_keys=True)
     out.mkdir(parents=True, exist_ok=True)
     if path.exists() and path.read_text(encoding="utf-8") != text:
-        msg = f"{out} holds a run of another network, loss or data set: choose another folder for --out"
-        raise ValueError(msg)
+        if not force:
+            msg = f"{out} holds a run of another network, loss or data set: choose another folder for --out"
+            raise ValueError(msg)
+        stored = json.loads(path.read_text(encoding="utf-8"))
+        changed = [name for name in {**made_of, **stored} if stored.get(name) != made_of.get(name)]
+        log.warning("going on with the run in %s by force: another %s", out, " and ".join(changed))
     with atomic_file(path) as part:
         part.write_text(text, encoding="utf-8")
 
@@ -211,8 +260,11 @@ def _measure(files: Sequence[Path]) -> tuple[PeakRegression, Seen]:
     return PeakRegression.fit(skulls, bowls, ratios), Seen.of(bowls, skulls, grids)
 
 
-def _card(split: Split, recipe: Recipe, fitted: Fitted, figures: dict[str, float]) -> dict[str, Any]:
-    return {
+def _card(
+    split: Split, recipe: Recipe, fitted: Fitted, figures: dict[str, float], origin: Checkpoint | None
+) -> dict[str, Any]:
+    begun = {} if origin is None else {"init_from": origin.record()}
+    return begun | {
         "notice": RESEARCH_USE_ONLY,
         "what": "correction of the hybrid angular spectrum march by a 3-D U-Net in the bowl's frame",
         "data": {

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from datetime import timedelta
 from typing import TYPE_CHECKING, cast
 
 import torch
+from torch import distributed
+from torch._C._distributed_c10d import PrefixStore
+from torch.distributed.rendezvous import rendezvous
 
 from trifocal.predictor import pick_device
 from trifocal.training.batches import channels_last
@@ -39,6 +43,8 @@ def fabric_for(plan: Plan, device: str, group: Group) -> Fabric:
         raise ValueError(msg)
     if group.size == 1:
         return Fabric(accelerator=where, devices=1, precision=plan.precision)  # type: ignore[arg-type]
+    if "TORCHELASTIC_RESTART_COUNT" in os.environ:
+        _meet(where)
     fabric = Fabric(
         accelerator=where,
         devices=group.on_machine,
@@ -48,6 +54,22 @@ def fabric_for(plan: Plan, device: str, group: Group) -> Fabric:
     )
     fabric.launch()
     return fabric
+
+
+def _meet(where: str) -> None:
+    """Connect the processes that torchrun has started, under names of their own for each start.
+
+    torch 2.13 meets at torchrun's own store under the same names each time: processes that are started again
+    find the addresses of those that have died, and fail or wait for ever.
+    """
+    if distributed.is_initialized():
+        return
+    store, rank, size = next(rendezvous("env://", timeout=LONGEST_WAIT))
+    own = PrefixStore(f"start {os.environ['TORCHELASTIC_RESTART_COUNT']}", store)
+    backend = "nccl" if where == "cuda" else "gloo"
+    if where == "cuda":
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+    distributed.init_process_group(backend, store=own, rank=rank, world_size=size, timeout=LONGEST_WAIT)
 
 
 def adamw(model: nn.Module, plan: Plan) -> torch.optim.AdamW:
