@@ -175,7 +175,8 @@ def test_what_is_written_repeats_what_was_measured(evaluation, saved):
     assert "counts as zero" in text
     about = json.loads((saved / "provenance.json").read_text())
     assert about["weights"]["run"]["sha256"]
-    assert set(about["outputs"]) == {"errors.csv", "summary.csv", "summary.json", "table.md"}
+    written = {"errors.csv", "errors.png", "summary.csv", "summary.json", "table.md"}
+    assert set(about["outputs"]) == written
 
 
 def test_tables_name_every_engine_and_the_caption_counts(evaluation, plan):

@@ -41,8 +41,8 @@ class EvaluateFocus:
 
     On a data set in the TFUScapes format (--data) rungs and networks of the published kind are measured on
     the same samples: in the published metrics on the cube and in ours beyond the near skull. Writes
-    errors.csv (a row for each sample and engine), summary.csv, summary.json, table.md, provenance.json, and
-    curves.png of the runs of `train deeptfus` that weights lie in.
+    errors.csv (a row for each sample and engine), errors.png, summary.csv, summary.json, table.md,
+    provenance.json, and curves.png of the runs of `train deeptfus` that weights lie in.
 
     Examples:
         trifocal evaluate focus --ct head.nii.gz dicom_folder --poses 20 --out rungs

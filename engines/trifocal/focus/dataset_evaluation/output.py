@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from trifocal import RESEARCH_USE_ONLY, __version__
 from trifocal.files import output_folder
+from trifocal.focus.dataset_evaluation.pictures import draw_errors
 from trifocal.focus.dataset_evaluation.summary import Spreads, caption, summarise, summary_rows, tables
 from trifocal.focus.evaluation_output import write_csv
 from trifocal.predictor import pick_device
@@ -24,8 +25,8 @@ ROWS, PROVENANCE = "errors.csv", "provenance.json"
 def save_data_set_evaluation(evaluation: DataSetEvaluation, out: Path | str) -> None:
     """Write an evaluation to a folder: all of it, or nothing.
 
-    The files are errors.csv (a row for each sample and engine), summary.csv, summary.json, table.md and
-    provenance.json.
+    The files are errors.csv (a row for each sample and engine), errors.png, summary.csv, summary.json,
+    table.md and provenance.json.
 
     Args:
         evaluation: What to write.
@@ -41,6 +42,7 @@ def save_data_set_evaluation(evaluation: DataSetEvaluation, out: Path | str) -> 
         text = json.dumps(jsonable(_summary(evaluation, spreads)), indent=2)
         (folder / "summary.json").write_text(text + "\n", encoding="utf-8")
         (folder / "table.md").write_text(markdown(evaluation, spreads), encoding="utf-8")
+        draw_errors(folder / "errors.png", evaluation.rows)
         plan = evaluation.plan
         provenance = record(
             "focus/data-set-evaluation",
