@@ -11,6 +11,7 @@ from superqt.utils import signals_blocked
 from napari_trifocal.focus_compare_panel import ComparePanel
 from napari_trifocal.focus_engine_panel import EnginePanel
 from napari_trifocal.focus_panels import PlacingPanel, ReadoutPanel
+from napari_trifocal.focus_poses_panel import PosesPanel
 from napari_trifocal.focus_sweep_panel import SweepPanel
 from napari_trifocal.group import Group
 from napari_trifocal.layers import COLOURS, VIEWS
@@ -57,6 +58,8 @@ class FocusForm(QWidget):
         self._layers: list[Layer] = []
         self.engines, self.placing = EnginePanel(), PlacingPanel()
         self.readout, self.compare = ReadoutPanel(), ComparePanel()
+        self.poses = PosesPanel()
+        self.poses_group = Group("Find a pose", self.poses, folded=True)
         self.sweep = SweepPanel()
         self.sweep_group = Group("Sweep", self.sweep, folded=True)
         self._make_head()
@@ -184,6 +187,7 @@ class FocusForm(QWidget):
             Group("Head, bowl, engine", controls),
             Group("Placement: drag the bowl, tilt it with Shift", self.placing, self.coupling),
             Group("Focus", self.readout),
+            self.poses_group,
             Group("Compare", self.compare),
             self.sweep_group,
         )

@@ -15,6 +15,7 @@ from napari_trifocal.layers import (
     DIFFERENCE,
     PINNED_CLOUD,
     PINNED_SHELL,
+    SCALP,
     SHELL,
     SKULL,
     SLICES,
@@ -35,9 +36,9 @@ if TYPE_CHECKING:
     from trifocal.focus.transducer import Bowl
 
 # As they are drawn: what is behind the translucent bowl or inside the skull comes before them.
-ROLES = (CT, SLICES, PINNED_SHELL, SHELL, PINNED_CLOUD, CLOUD, DIFFERENCE, BOWL, SKULL, TARGET)
+ROLES = (CT, SLICES, PINNED_SHELL, SHELL, PINNED_CLOUD, CLOUD, DIFFERENCE, BOWL, SKULL, SCALP, TARGET)
 ONLY_2D = (CT, SLICES)
-ONLY_3D = (SKULL, PINNED_CLOUD, PINNED_SHELL, CLOUD, SHELL, BOWL)
+ONLY_3D = (SKULL, SCALP, PINNED_CLOUD, PINNED_SHELL, CLOUD, SHELL, BOWL)
 MARGIN = 1.3  # of the canvas over the head: room for the bowl
 VOLUMES = (CLOUD, SLICES, PINNED_CLOUD, DIFFERENCE)
 

@@ -17,6 +17,7 @@ from napari_trifocal.focus_compare import Comparing
 from napari_trifocal.focus_drag import FocusDrag
 from napari_trifocal.focus_form import FocusForm
 from napari_trifocal.focus_jobs import Source, command_line, save
+from napari_trifocal.focus_poses_view import PosesView
 from napari_trifocal.focus_scene import VOLUMES, FocusScene
 from napari_trifocal.focus_session import FocusSession
 from napari_trifocal.focus_sweep import FocusSweep
@@ -54,6 +55,7 @@ class FocusWidget(QWidget):
         scene: The layers.
         compared: How the comparison is shown.
         sweep: The bowl going round the head.
+        poses: The search for a pose.
     """
 
     def __init__(self, napari_viewer: Viewer) -> None:
@@ -73,6 +75,7 @@ class FocusWidget(QWidget):
         self.form = FocusForm(self.session)
         self.compared = CompareView(napari_viewer, self.scene, self.comparing, self.form.compare)
         self.sweep = FocusSweep(napari_viewer, self.session, self.scene, self.form, interface.call.emit)
+        self.poses = PosesView(self.session, self.scene, self.form, interface.call.emit)
         self._arrange()
         self._connect_session()
         self._connect_form()
@@ -82,8 +85,11 @@ class FocusWidget(QWidget):
         napari_viewer.layers.events.inserted.connect(self._on_viewer_layers)
         napari_viewer.layers.events.removed.connect(self._on_viewer_layers)
         session, comparing, sweep = self.session, self.comparing, self.sweep.model
+        finding = self.poses.finding
         # `interface` is named to be kept: the threads post through it until they have ended
-        self.destroyed.connect(lambda *_, kept=interface: (session.close(), comparing.end(), sweep.end()))
+        self.destroyed.connect(
+            lambda *_, kept=interface: (session.close(), comparing.end(), sweep.end(), finding.end())
+        )
 
     def load(self, source: str | Path | Image | Layer, *, resample: bool = False) -> None:
         """Open a head CT: a path, an image, or an image layer of the viewer. Returns at once; see `wait`."""
@@ -136,7 +142,8 @@ class FocusWidget(QWidget):
     def wait(self, timeout: float = 60.0) -> bool:
         """Let the window live until nothing is being computed any more; False if that takes too long."""
         end = time.monotonic() + timeout
-        while self.session.busy or self.comparing.busy or self.sweep.busy or self._turns.waiting:
+        parts = self.session, self.comparing, self.sweep, self.poses
+        while any(part.busy for part in parts) or self._turns.waiting:
             if time.monotonic() > end:
                 return False
             QApplication.processEvents()
@@ -166,6 +173,7 @@ class FocusWidget(QWidget):
         self.comparing.end()
         self.compared.close()
         self.sweep.close()
+        self.poses.close()
         self._drag.close()
         self.scene.close()
         self._viewer.layers.events.inserted.disconnect(self._on_viewer_layers)

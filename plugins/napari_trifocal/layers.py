@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from trifocal.focus.comparison import Comparison
     from trifocal.focus.pose import Pose
+    from trifocal.focus.pose_search import ScalpMap
     from trifocal.focus.transducer import Bowl
 
     LayerData = tuple[Any, dict[str, Any], str]
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 CT, SKULL, BOWL, TARGET = "CT", "Skull", "Bowl", "Target"
 SLICES, CLOUD, SHELL = "Pressure on slices (kPa)", "Focal cloud (kPa)", "-6 dB shell"
 DIFFERENCE = "Difference (kPa)"
+SCALP = "Transmission over the scalp"
 PINNED_CLOUD, PINNED_SHELL = "Pinned cloud (kPa)", "Pinned -6 dB shell"
 GLASS = [[0.95, 0.93, 0.9, 0.0], [0.95, 0.93, 0.9, 1.0]]  # from invisible to bone
 COLOURS = {BOWL: "#e02020", "uncoupled": "#ff9010", SHELL: "#2f7bff", TARGET: "#40e060"}
@@ -228,6 +230,19 @@ def bowl_layer(bowl: Bowl, pose: Pose, problem: str | None = None) -> LayerData:
     """The bowl with its beam axis and geometric focus in red; orange if it does not couple."""
     look = {"name": BOWL, "colormap": bowl_colour(problem), "shading": "smooth", "opacity": 0.6}
     return _surface((bowl_vertices(bowl, pose), bowl_mesh(bowl)[1])), look | WORLD, "surface"
+
+
+def scalp_layer(scalp: ScalpMap) -> LayerData:
+    """The transmission to the target from each place of the scalp where the bowl may stand."""
+    kept = np.isfinite(scalp.transmission)
+    whole = kept[scalp.faces].all(1)  # faces of which every corner is known
+    used, faces = np.unique(scalp.faces[whole], return_inverse=True)
+    values = scalp.transmission[used].astype(np.float32)
+    vertices = scalp.points_mm[used].astype(np.float32)
+    limits = (float(values.min()), float(values.max())) if len(values) else (0.0, 1.0)
+    look = {"name": SCALP, "colormap": "viridis", "shading": "none", "opacity": 0.85}
+    look["contrast_limits"] = (limits[0], max(limits[1], limits[0] + 1e-3))
+    return (vertices, faces.reshape(-1, 3), values), look | WORLD, "surface"
 
 
 def bowl_vertices(bowl: Bowl, pose: Pose) -> NDArray[np.float32]:

@@ -71,6 +71,10 @@ COMMANDS = {
         "trifocal.cli.fetal_weight:FetalWeight",
         "grams from head, abdomen and femur, by Hadlock's formulas",
     ),
+    "optimise focus": (
+        "trifocal.cli.optimise:OptimiseFocus",
+        "poses of the bowl that bring the focus to a target",
+    ),
     "self-test": ("trifocal.cli.self_test:SelfTest", "check the physics against closed forms and references"),
 }
 CHECK_FAILED = 3

@@ -125,7 +125,7 @@ def aim(
         entry = nearest_skin(head, entry_mm)
         return _focus_on(head, bowl, target, target - entry, entry)
     reasons = []
-    for entry in _skin_around(head, target):
+    for entry in skin_around(head, target):
         pose, warnings = _focus_on(head, bowl, target, target - entry, entry)
         reason = coupling_problem(head, bowl, pose)
         if reason is None:
@@ -200,7 +200,7 @@ def _focus_on(
     return pose, (f"the geometric focus falls {short:.0f} mm short of the target: the head is in the way",)
 
 
-def _skin_around(head: Head, target: NDArray[np.float64]) -> NDArray[np.float64]:
+def skin_around(head: Head, target: NDArray[np.float64]) -> NDArray[np.float64]:
     """Skin points (n, 3) around a target, the nearest first."""
     i = np.arange(400) + 0.5
     z = 1 - 2 * i / 400
