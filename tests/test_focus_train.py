@@ -13,6 +13,7 @@ import torch
 
 import trifocal
 from small_cases import BOWLS, no_skull, shell_jobs
+from trifocal.checkpoint import CheckpointError, save
 from trifocal.cli import main
 from trifocal.focus.analysis import refined_peak
 from trifocal.focus.cases import Case, HeadSource
@@ -269,6 +270,45 @@ def test_a_damaged_case_ends_the_run_with_its_name(data, tmp_path):
         run(folder, tmp_path / "run")
 
 
+def test_a_run_of_other_data_or_loss_goes_on_by_force_and_says_so(data, whole, tmp_path, caplog):
+    out = Path(shutil.copytree(whole[0], tmp_path / "run"))
+    other = replace(RECIPE, loss=LossWeights(focus=2.0), plan=replace(RECIPE.plan, epochs=3))
+    fitted, _ = train([data], out, other, force=True, device="cpu", progress=silent)
+    assert fitted.steps == 6
+    assert "by force: another loss" in caplog.text
+    assert "by force: epochs is 3, was 2" in caplog.text
+    with pytest.raises(ValueError, match="another network, loss or data set"):
+        run(data, out)
+    with pytest.raises(ValueError, match="another network, loss or data set"):
+        train(
+            [data], out, replace(other, model=ModelConfig((4, 6))), force=True, device="cpu", progress=silent
+        )
+
+
+def test_training_begins_with_the_weights_of_a_checkpoint(data, whole, tmp_path):
+    source = whole[0] / "focus.safetensors"
+    still = replace(RECIPE, plan=Plan(epochs=1, batch_size=2, learning_rate=1e-12, weight_decay=0.0))
+    _, checkpoint = train([data], tmp_path / "a", still, init_from=source, device="cpu", progress=silent)
+    assert same(checkpoint.weights, whole[2].weights)
+    assert checkpoint.card["init_from"] == whole[2].record()
+    with pytest.raises(ValueError, match="another network, loss or data set"):
+        run(data, tmp_path / "a", still)  # which would begin at random
+
+
+def test_weights_of_another_size_or_engine_are_refused_before_anything_is_written(data, whole, tmp_path):
+    source, out = whole[0] / "focus.safetensors", tmp_path / "run"
+    larger = replace(RECIPE, model=ModelConfig((4, 8, 8)))
+    with pytest.raises(CheckpointError, match=r"give --widths 4 8 --blocks 1, or leave --init-from out"):
+        train([data], out, larger, init_from=source, device="cpu", progress=silent)
+    other = tmp_path / "other.safetensors"
+    save(other, {"weight": torch.zeros(2)}, engine="deeptfus", config={}, card={})
+    with pytest.raises(
+        CheckpointError, match=r"must hold weights of the focus engine, got weights of the deep"
+    ):
+        train([data], out, RECIPE, init_from=other, device="cpu", progress=silent)
+    assert not out.exists()
+
+
 # --------------------------------------------------------------------------------------------------- the data
 
 
@@ -333,6 +373,8 @@ def test_the_command_simulates_a_data_set_of_a_folder_of_cts(jobs, tmp_path, cap
     ("options", "words"),
     [
         ([], "holds no manifest.json: make the data first, with `trifocal simulate focus --heads"),
+        (["--accumulate", "0"], "accumulate must be a whole number of 1 or more, got 0"),
+        (["--patience", "0"], "patience must be a whole number of 1 or more, got 0"),
         (["--epochs", "0"], "epochs must be a whole number of 1 or more, got 0"),
         (["--learning-rate", "-1"], "learning_rate must be above 0"),
         (["--widths", "8"], "widths must be two or more positive numbers"),

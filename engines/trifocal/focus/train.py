@@ -213,11 +213,11 @@ def _claim(out: Path, recipe: Recipe, split: Split, origin: Checkpoint | None, *
     path, text = out / "recipe.json", json.dumps(made_of, sort_keys=True)
     out.mkdir(parents=True, exist_ok=True)
     if path.exists() and path.read_text(encoding="utf-8") != text:
-        if not force:
+        stored, wanted = json.loads(path.read_text(encoding="utf-8")), json.loads(text)
+        changed = [name for name in {**wanted, **stored} if stored.get(name) != wanted.get(name)]
+        if not force or "model" in changed:
             msg = f"{out} holds a run of another network, loss or data set: choose another folder for --out"
             raise ValueError(msg)
-        stored = json.loads(path.read_text(encoding="utf-8"))
-        changed = [name for name in {**made_of, **stored} if stored.get(name) != made_of.get(name)]
         log.warning("going on with the run in %s by force: another %s", out, " and ".join(changed))
     with atomic_file(path) as part:
         part.write_text(text, encoding="utf-8")
