@@ -12,7 +12,7 @@ from trifocal.focus.deeptfus.config import DeepTFUSConfig
 from trifocal.focus.deeptfus.inputs import Task
 from trifocal.focus.deeptfus.presets import BATCH_SIZE, PRESETS
 from trifocal.focus.deeptfus.train import PUBLISHED, Recipe, train
-from trifocal.training import Plan
+from trifocal.training import Group, Plan
 
 
 @dataclass(kw_only=True)
@@ -46,7 +46,8 @@ class TrainDeeptfus:
         mirror: Mirror the samples at random.
         budget_minutes: End after so long, the learning rate having come down; no limit if left out.
         epochs: Passes over the data; the preset's if left out.
-        batch_size: Samples in a step.
+        batch_size: Samples that each process has in memory at a time.
+        accumulate: Batches to a step.
         learning_rate: Highest of the schedule; the preset's if left out.
         seed: Of the initial weights, the order of the samples, mirrors and points.
         ema: Decay of the averaged weights that are kept; 0 for none.
@@ -75,6 +76,7 @@ class TrainDeeptfus:
     budget_minutes: float | None = None
     epochs: int | None = None
     batch_size: int = BATCH_SIZE
+    accumulate: int = 1
     learning_rate: float | None = None
     seed: int = 0
     ema: float = 0.0
@@ -99,6 +101,7 @@ class TrainDeeptfus:
             precision=self.precision,
             ema=self.ema,
             validate_every=self.validate_every,
+            accumulate=self.accumulate,
         )
         model = DeepTFUSConfig(
             base_width=self.base_width,
@@ -113,6 +116,8 @@ class TrainDeeptfus:
         fitted, checkpoint = train(
             self.data, self.out, recipe, init_from=self.init_from, device=self.device, progress=Bar()
         )
+        if not Group.here().leads:
+            return 0
         figures = checkpoint.card["validation"]
         lines = [
             f"{fitted.epochs:.1f} epochs in {fitted.seconds / 60:.0f} min, ended by the {fitted.stopped_by}",

@@ -22,7 +22,7 @@ from trifocal.focus.deeptfus.model import DeepTFUS
 from trifocal.focus.deeptfus.predictor import DeepTFUSPredictor, Learned
 from trifocal.focus.tfuscapes import DataSet
 from trifocal.provenance import git_commit
-from trifocal.training import Fitted, Plan, best_weights, fit
+from trifocal.training import Fitted, Group, Plan, best_weights, fit
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -103,18 +103,21 @@ def train(
     began = time.process_time()
     fitted = fit(net, volumes, loss, recipe.plan, out, validate=judge, device=device, progress=progress)
     cpu = time.process_time() - began
-    net.load_state_dict(best_weights(out))
-    net = net.cpu().eval()
-    with torch.no_grad():
-        figures = judge(net)
-    checkpoint = save(
-        out / "deeptfus.safetensors",
-        net.state_dict(),
-        engine=ENGINE,
-        config={"model": asdict(recipe.model), "task": asdict(recipe.task), **scale},
-        card=_card(learn, held, recipe, fitted, figures, init_from, cpu),
-    )
-    return fitted, checkpoint
+
+    def finish() -> Checkpoint:
+        net.load_state_dict(best_weights(out))
+        best = net.cpu().eval()
+        with torch.no_grad():
+            figures = judge(best)
+        return save(
+            out / "deeptfus.safetensors",
+            best.state_dict(),
+            engine=ENGINE,
+            config={"model": asdict(recipe.model), "task": asdict(recipe.task), **scale},
+            card=_card(learn, held, recipe, fitted, figures, init_from, cpu),
+        )
+
+    return fitted, Group.here().first(finish)
 
 
 def _task_of(data: DataSet, task: Task) -> Task:
