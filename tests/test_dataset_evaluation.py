@@ -12,8 +12,9 @@ from trifocal.cli import main
 from trifocal.focus.cases import Case, HeadSource
 from trifocal.focus.dataset_evaluation.attributes import azimuth_deg, focal_depth_mm
 from trifocal.focus.dataset_evaluation.contenders import Answer, default_name, make_contender
-from trifocal.focus.dataset_evaluation.evaluation import DataSetPlan, evaluate_data_set, judge
+from trifocal.focus.dataset_evaluation.evaluation import DataSetPlan, Row, evaluate_data_set, judge
 from trifocal.focus.dataset_evaluation.output import markdown, save_data_set_evaluation
+from trifocal.focus.dataset_evaluation.paired import COLUMNS, ratio_table, ratios
 from trifocal.focus.dataset_evaluation.percentiles import SavedEvaluation, at_percentiles, gallery_cases
 from trifocal.focus.dataset_evaluation.scene import Scene, find_case
 from trifocal.focus.dataset_evaluation.summary import Spread, caption, summarise, tables
@@ -265,13 +266,36 @@ def test_a_network_of_the_bowls_frame_is_judged_on_cubes_of_its_frame(folders, t
         evaluate_data_set(DataSetPlan((bowl, bowl), (FLOOR,)))
 
 
+def test_errors_are_multiples_of_those_of_one_engine_on_the_same_samples():
+    def row(sample, head, engine, error):
+        figures = dict.fromkeys(COLUMNS, error)
+        return Row(sample, head, engine, figures, {}, (1.0, 1.0))
+
+    rows = [row(str(i), "ab"[i % 2], "base", 2.0 + i) for i in range(4)]
+    rows += [row(str(i), "ab"[i % 2], "ours", -(2.0 + i) / 2) for i in range(4)]
+    rows += [row(str(i), "ab"[i % 2], "other", 7.0 - i) for i in range(4)]
+    found = {(r.engine, r.figure): r for r in ratios(rows, "base")}
+    half, other = found["ours", "rel_l2"], found["other", "rel_l2"]
+    # a half on every sample is a half of whatever heads are drawn
+    assert (half.value, half.low, half.high, half.samples) == (0.5, 0.5, 0.5, 4)
+    assert other.value == pytest.approx(22 / 14)
+    assert other.low < other.value < other.high
+    table = ratio_table(list(found.values()))
+    assert [r[0] for r in table.rows] == ["ours", "other"]
+    assert table.rows[0][1] == "0.50\n[0.50, 0.50]"
+
+
 def test_the_command_writes_tables_and_curves(folders, tmp_path, capsys):
     folder, cases, cubes = folders
     weights = folder / "run" / "deeptfus.safetensors"
     words = ["evaluate", "focus", "--data", str(cubes), "--cases", str(cases), "--samples", "2"]
     words += ["--engines", "has", str(weights), "--names", "march", "base", "--device", "cpu"]
-    assert main([*words, "--reference", "relative_l2=0.4", "--out", str(tmp_path / "out")]) == 0
+    words += ["--against", "march", "--reference", "relative_l2=0.4"]
+    assert main([*words, "--out", str(tmp_path / "out")]) == 0
     said = capsys.readouterr().out
+    assert "multiples of those of march" in said
+    assert "multiples of those of march" in (tmp_path / "out" / "table.md").read_text()
+    assert (tmp_path / "out" / "ratios.csv").exists()
     assert "relative L2, %" in said
     assert "march" in said
     assert (tmp_path / "out" / "curves.png").exists()
@@ -282,6 +306,7 @@ def test_the_command_writes_tables_and_curves(folders, tmp_path, capsys):
     ("words", "message"),
     [
         (["--engines", "nonsense"], "an engine must be one of"),
+        (["--engines", "has", "--against", "has"], "must be one of several engines"),
         (["--engines", "has", "has"], "must differ in what they are called"),
         (["--engines", "has", "--names", "a", "b"], "one for each of the 1 engines"),
         (["--engines", "has"], "name the folder of `simulate focus`"),

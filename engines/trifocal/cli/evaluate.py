@@ -76,6 +76,7 @@ class EvaluateFocus:
             rungs need them.
         spacing_mm: With --data: edge of a voxel, where the data do not tell and it is not the published one.
         samples: With --data: so many at most, evenly from the list.
+        against: With --data: also give the others' errors as multiples of this engine's, by its name.
         reference: With --data: dashed lines in the curves: figure=value.
     """
 
@@ -98,6 +99,7 @@ class EvaluateFocus:
     cases: tuple[Path, ...] = ()
     spacing_mm: float | None = None
     samples: int | None = None
+    against: str | None = None
     reference: tuple[str, ...] = ()
 
     def run(self) -> int:
@@ -134,6 +136,7 @@ class EvaluateFocus:
             self.spacing_mm,
             self.samples,
             self.device,
+            self.against,
         )
 
     def _sources(self) -> list[HeadSource]:

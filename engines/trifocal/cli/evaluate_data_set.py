@@ -13,7 +13,8 @@ from rich.table import Table
 from trifocal.cli.curves import parse_references
 from trifocal.cli.progress import Bar
 from trifocal.focus.dataset_evaluation.evaluation import DataSetEvaluation, DataSetPlan, evaluate_data_set
-from trifocal.focus.dataset_evaluation.output import save_data_set_evaluation
+from trifocal.focus.dataset_evaluation.output import against, save_data_set_evaluation
+from trifocal.focus.dataset_evaluation.paired import ratio_table
 from trifocal.focus.dataset_evaluation.summary import caption, summarise, tables
 from trifocal.focus.deeptfus.predictor import ENGINE
 from trifocal.training.runs import Run, draw_runs
@@ -47,7 +48,8 @@ def _print(evaluation: DataSetEvaluation, out: Path) -> None:
     spreads = summarise(evaluation.rows)
     # wide enough for every column where the output is a file
     console = Console(width=None if sys.stdout.isatty() else WIDTH)
-    for content in tables(spreads):
+    ratios = against(evaluation)
+    for content in [*tables(spreads), *([ratio_table(ratios)] if ratios else [])]:
         table = Table(title=content.title, title_justify="left", box=box.SIMPLE, padding=(0, 0, 0, 1))
         for i, heading in enumerate(content.header):
             table.add_column(heading, no_wrap=not i, max_width=None if i else 24)

@@ -40,6 +40,7 @@ class DataSetPlan:
         spacing_mm: Edge of a voxel, where the data set does not tell and it is not the published one.
         most: So many samples at most, evenly from the list; None for all.
         device: Where the networks of the published kind run.
+        against: Engine whose errors the others' are given as multiples of, by the name that it is called.
 
     Raises:
         ValueError: If there is no engine, one twice, or names do not fit.
@@ -53,6 +54,7 @@ class DataSetPlan:
     spacing_mm: float | None = None
     most: int | None = None
     device: str = "auto"
+    against: str | None = None
 
     def __post_init__(self) -> None:
         if not self.data:
@@ -68,6 +70,9 @@ class DataSetPlan:
             msg = (
                 f"engines must differ in what they are called, got {list(self.called)}: tell them by --names"
             )
+            raise ValueError(msg)
+        if self.against is not None and (self.against not in self.called or len(self.engines) < 2):
+            msg = f"against must be one of several engines, {list(self.called)}, got {self.against!r}"
             raise ValueError(msg)
         if self.most is not None and self.most < 1:
             msg = f"the number of samples must be 1 or more, got {self.most}"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from trifocal import RESEARCH_USE_ONLY, __version__
 from trifocal.files import output_folder
+from trifocal.focus.dataset_evaluation.paired import Ratio, ratio_rows, ratio_table, ratios
 from trifocal.focus.dataset_evaluation.pictures import draw_errors
 from trifocal.focus.dataset_evaluation.summary import Spreads, caption, summarise, summary_rows, tables
 from trifocal.focus.evaluation_output import write_csv
@@ -26,7 +27,7 @@ def save_data_set_evaluation(evaluation: DataSetEvaluation, out: Path | str) -> 
     """Write an evaluation to a folder: all of it, or nothing.
 
     The files are errors.csv (a row for each sample and engine), errors.png, summary.csv, summary.json,
-    table.md and provenance.json.
+    table.md, provenance.json, and ratios.csv where the plan compares with one engine.
 
     Args:
         evaluation: What to write.
@@ -42,6 +43,8 @@ def save_data_set_evaluation(evaluation: DataSetEvaluation, out: Path | str) -> 
         text = json.dumps(jsonable(_summary(evaluation, spreads)), indent=2)
         (folder / "summary.json").write_text(text + "\n", encoding="utf-8")
         (folder / "table.md").write_text(markdown(evaluation, spreads), encoding="utf-8")
+        if found := against(evaluation):
+            write_csv(folder / "ratios.csv", ratio_rows(found))
         draw_errors(folder / "errors.png", evaluation.rows)
         plan = evaluation.plan
         provenance = record(
@@ -61,6 +64,12 @@ def save_data_set_evaluation(evaluation: DataSetEvaluation, out: Path | str) -> 
         write_record(folder / PROVENANCE, provenance)
 
 
+def against(evaluation: DataSetEvaluation) -> list[Ratio]:
+    """The ratios that the plan asks for; none if it asks for none."""
+    one = evaluation.plan.against
+    return [] if one is None else ratios(evaluation.rows, one)
+
+
 def csv_row(row: Row) -> dict[str, Any]:
     """A row of errors.csv; a figure that is not known is NaN."""
     about = {"sample": row.sample, "head": row.head, "engine": row.engine}
@@ -70,7 +79,8 @@ def csv_row(row: Row) -> dict[str, Any]:
 def markdown(evaluation: DataSetEvaluation, spreads: Spreads) -> str:
     """The tables, and what must be known about them."""
     lines = [caption(spreads), ""]
-    for table in tables(spreads):
+    found = against(evaluation)
+    for table in [*tables(spreads), *([ratio_table(found)] if found else [])]:
         lines += [f"**{table.title}**", "", _line(table.header), _line(["---"] * len(table.header))]
         lines += [*map(_line, table.rows), ""]
     return "\n".join([*lines, *(f"- {note}" for note in evaluation.notes), ""])

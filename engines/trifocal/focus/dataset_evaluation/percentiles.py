@@ -64,6 +64,7 @@ class SavedEvaluation:
                 told["spacing_mm"],
                 told["most"],
                 told["device"],
+                told["against"],
             )
             with (folder / ROWS).open(newline="", encoding="utf-8") as file:
                 rows = tuple({k: _number(k, v) for k, v in row.items()} for row in csv.DictReader(file))
