@@ -1,3 +1,5 @@
+"""Poses that bring the focus to a target: limits, search, solver loop, map of the scalp, command."""
+
 from __future__ import annotations
 
 import csv
@@ -13,11 +15,19 @@ from trifocal import io
 from trifocal.cli import main
 from trifocal.focus.head import Head
 from trifocal.focus.learned import Learned
-from trifocal.focus.placement import clearance_mm, hit_skin
+from trifocal.focus.placement import aim, clearance_mm, hit_skin
 from trifocal.focus.pose import Pose
-from trifocal.focus.pose_search import PoseLimits, aim_by_solver, find_poses, scalp_map
+from trifocal.focus.pose_search import (
+    PoseCandidate,
+    PoseLimits,
+    aim_by_solver,
+    find_poses,
+    refine_by_solver,
+    scalp_map,
+    solver_loop,
+)
 from trifocal.focus.pose_search.limits import incidence_deg
-from trifocal.focus.pose_search.search import within_gap
+from trifocal.focus.pose_search.search import within, within_gap
 from trifocal.focus.pose_search.surrogate import Surrogate, moved
 from trifocal.focus.pose_search.targets import random_targets
 from trifocal.focus.transducer import Bowl
@@ -97,6 +107,84 @@ def test_the_solver_has_the_last_word_and_is_never_worse_than_the_geometric_aim(
     assert aimed.poses[0].distance_mm <= aimed.geometric.distance_mm
     assert aimed.distance_after(2) <= aimed.distance_after(1)
     assert aimed.poses[0].distance_mm == aimed.distance_after(2)
+
+
+def measured_with(error_of):
+    """A solver whose focus is off the geometric one by what a function of the pose says."""
+
+    def judge(_, head: Head, bowl: Bowl, pose: Pose, target_mm: np.ndarray, **__: object) -> PoseCandidate:
+        focus = pose.to_world([0, 0, bowl.radius_of_curvature_mm]) + error_of(pose)
+        distance = float(np.linalg.norm(focus - target_mm))
+        entry = hit_skin(head, pose.apex_mm, pose.direction)
+        angle, gap = incidence_deg(head, entry, pose.direction), clearance_mm(head, bowl, pose)
+        return PoseCandidate(pose, focus, distance, 0.3, angle, gap, 1, True)
+
+    return judge
+
+
+def refined(head: Head, pose: Pose, target: np.ndarray, simulations: int, **limits: float) -> PoseCandidate:
+    start = PoseCandidate(pose, target, 0.0, 0.3, 0.0, 0.0)
+    return refine_by_solver(
+        start, head, BOWL, target, limits=PoseLimits(**limits), simulations=simulations, device="cpu"
+    )
+
+
+def test_the_loop_takes_an_error_that_stays_away_in_two_simulations(
+    head: Head, target: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    off = np.array([1.5, -1.0, 2.0])
+    monkeypatch.setattr(solver_loop, "judge", measured_with(lambda _: off))
+    pose, _ = aim(head, BOWL, target)
+    assert refined(head, pose, target, 1).distance_mm == pytest.approx(np.linalg.norm(off))
+    after = refined(head, pose, target, 3)
+    assert after.distance_mm == pytest.approx(0, abs=1e-6)
+    assert after.simulations == 2
+
+
+def test_the_loop_settles_where_the_focus_goes_further_than_the_bowl(
+    head: Head, target: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = aim(head, BOWL, target)[0]
+    focus = start.to_world([0, 0, BOWL.radius_of_curvature_mm])
+    wrong = target + 1.2 * start.matrix[:3, 0] - focus  # 1.2 mm beside the target
+    twice = measured_with(lambda pose: 1.5 * (pose.apex_mm - start.apex_mm) - wrong)
+    monkeypatch.setattr(solver_loop, "judge", twice)
+    found = [refined(head, start, target, n).distance_mm for n in (1, 2, 3)]
+    assert found[1] == found[0]  # the whole shift made it worse, and the first pose stays
+    assert found[2] < found[0] / 2  # half of it did not
+
+
+def test_the_loop_holds_the_limits(head: Head, target: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(solver_loop, "judge", measured_with(lambda pose: -4.0 * pose.direction))
+    pose = within_gap(head, BOWL, aim(head, BOWL, target)[0], 6.0)
+    gap = clearance_mm(head, BOWL, pose)
+    after = refined(head, pose, target, 3, standoff_mm=gap - 2)  # 4 mm nearer would put it on the target
+    assert after.clearance_mm >= gap - 2.1
+    assert after.distance_mm < 4
+
+
+def test_the_aim_that_is_compared_with_is_within_the_limits(
+    head: Head, target: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(solver_loop, "judge", measured_with(lambda _: np.zeros(3)))
+    top = tuple(head.centre_mm + [0, 0, 88])
+    limits = PoseLimits(region_mm=top, region_radius_mm=25, most_incidence_deg=40)
+    assert limits.problem(head, BOWL, aim(head, BOWL, target)[0]) is not None
+    aimed = aim_by_solver(head, BOWL, target, limits=limits, starts=1, keep=1, simulations=1, device="cpu")
+    for candidate in aimed.poses:
+        assert limits.problem(head, BOWL, candidate.pose) is None
+
+
+def test_a_bowl_that_is_too_slanted_is_turned_about_the_target(head: Head, target: np.ndarray) -> None:
+    limits = PoseLimits(standoff_mm=1.0, most_incidence_deg=10.0)
+    outward = (target - head.centre_mm) / np.linalg.norm(target - head.centre_mm)
+    slanted = -outward + 0.5 * np.cross(outward, [1.0, 0, 0])
+    slanted /= np.linalg.norm(slanted)
+    pose = Pose.from_apex(target - BOWL.radius_of_curvature_mm * slanted, slanted)
+    entry = hit_skin(head, pose.apex_mm, pose.direction)
+    assert incidence_deg(head, entry, pose.direction) > 11
+    turned = within(head, BOWL, pose, target, limits)
+    assert limits.problem(head, BOWL, turned) is None
 
 
 def test_a_target_deeper_than_the_bowl_reaches_is_refused_with_what_is_missing(head: Head) -> None:

@@ -4,21 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from psygnal import Signal
 
 from napari_trifocal.focus_compare import with_time_left
 from napari_trifocal.worker import JobQueue, Post
-from trifocal.focus.pose_search import PoseLimits, find_poses, refine_by_solver, scalp_map
+from trifocal.focus.pose_search import PoseLimits, aim_by_solver, find_poses, scalp_map
 from trifocal.predictor import Cancelled, Progress
 
 if TYPE_CHECKING:
     from napari_trifocal.focus_jobs import Order
     from napari_trifocal.focus_session import FocusSession
     from trifocal.focus.pose_search import PoseCandidate, ScalpMap
-
-SEARCH_SHARE = 0.5  # of the progress bar, where the solver goes on
 
 
 @dataclass(frozen=True)
@@ -153,32 +151,17 @@ def _same_question(first: Order, second: Order) -> bool:
 
 
 def _find(order: Order, report: Progress, *, wish: Wish) -> tuple[PoseCandidate, ...]:
-    """In the thread: search, then let the solver correct what is kept."""
-    share = SEARCH_SHARE if wish.simulations else 1.0
+    """In the thread: search, then let the solver correct what is kept, the geometric aim beside it."""
     where = order.head, order.bowl, order.target_mm
-    found = find_poses(
-        *where,
-        limits=wish.limits,
-        starts=wish.starts,
-        keep=wish.keep,
-        device=order.device,
-        progress=lambda f, what: report(share * f, what),
-    )
+    how: dict[str, Any] = {
+        "limits": wish.limits,
+        "starts": wish.starts,
+        "keep": wish.keep,
+        "device": order.device,
+    }
     if not wish.simulations:
-        return found
-    refined = []
-    for i, candidate in enumerate(found):
-        start, size = share + (1 - share) * i / len(found), (1 - share) / len(found)
-
-        def tell(fraction: float, what: str, start: float = start, size: float = size) -> None:
-            report(start + size * fraction, what)
-
-        refined.append(
-            refine_by_solver(
-                candidate, *where, limits=wish.limits, simulations=wish.simulations, progress=tell
-            )
-        )
-    return tuple(sorted(refined, key=lambda c: c.distance_mm))
+        return find_poses(*where, **how, progress=report)
+    return aim_by_solver(*where, **how, simulations=wish.simulations, progress=report).poses
 
 
 def _map(order: Order, report: Progress, *, limits: PoseLimits) -> ScalpMap:

@@ -105,7 +105,8 @@ class OptimiseFocus:
                 progress=tell,
             )
             results.append((point, aimed))
-        maps = [scalp_map(head, bowl, p, limits=limits, device=self.device) for p in points if self.scalp]
+        mapped = points if self.scalp else []
+        maps = [scalp_map(head, bowl, p, limits=limits, device=self.device, progress=bar) for p in mapped]
         seconds = time.monotonic() - began
         save_poses(results, self.out, head=head, bowl=bowl, limits=limits, maps=maps, seconds=seconds)
         sys.stdout.write("\n".join([*_table(results, self.simulations), f"written to {self.out}"]) + "\n")

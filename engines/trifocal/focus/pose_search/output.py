@@ -83,11 +83,29 @@ def save_poses(
 
 
 def _rows(number: int, target: NDArray[np.float64], aimed: Aimed) -> list[dict[str, Any]]:
-    return [
-        {"target": number, "rank": rank, "found_by": "aim" if c is aimed.geometric else "search"}
-        | _row(target, c)
-        for rank, c in enumerate(aimed.poses, 1)
-    ]
+    rows = []
+    for rank, candidate in enumerate(aimed.poses, 1):
+        predicted, first = _before(aimed, candidate)
+        rows.append(
+            {"target": number, "rank": rank, "found_by": "aim" if predicted is None else "search"}
+            | _row(target, candidate)
+            | {
+                "aim_distance_mm": round(aimed.geometric.distance_mm, 3),
+                "predicted_distance_mm": "" if predicted is None else round(predicted.distance_mm, 3),
+                "searched_distance_mm": "" if first is None else round(first.distance_mm, 3),
+            }
+        )
+    return rows
+
+
+def _before(
+    aimed: Aimed, candidate: PoseCandidate
+) -> tuple[PoseCandidate, PoseCandidate] | tuple[None, None]:
+    """What the search predicted of a pose and what the solver first measured; nothing for the aim."""
+    for predicted, trace in zip(aimed.predicted, aimed.traces, strict=True):
+        if any(measured is candidate for measured in trace):
+            return predicted, trace[0]
+    return None, None
 
 
 def _row(target: NDArray[np.float64], found: PoseCandidate) -> dict[str, Any]:

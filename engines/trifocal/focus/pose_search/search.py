@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from scipy.spatial.transform import Rotation
 
 from trifocal.focus.learned import Learned
 from trifocal.focus.placement import aim, clearance_mm, hit_skin, skin_around
@@ -93,7 +94,7 @@ def find_poses(
     limits = limits or PoseLimits()
     target = np.asarray(target_mm, float)
     progress(0.0, "looking for places on the head")
-    poses = _starts(head, bowl, target, limits, starts)
+    poses = geometric_aims(head, bowl, target, limits, starts)
     preview = FocusPredictor("network", device=device)
     found = []
     for i, pose in enumerate(poses):
@@ -157,14 +158,40 @@ def within_gap(head: Head, bowl: Bowl, pose: Pose, standoff_mm: float) -> Pose:
     return pose
 
 
+def within(head: Head, bowl: Bowl, pose: Pose, target_mm: NDArray[np.float64], limits: PoseLimits) -> Pose:
+    """Turn a bowl about the target until the angle at the skin is allowed, and move it back to the gap.
+
+    What else the limits ask for (region, elevation) is not mended: ask `limits.problem`.
+    """
+    for _ in range(4):
+        entry = hit_skin(head, pose.apex_mm, pose.direction)
+        if entry is None:
+            break
+        excess = incidence_deg(head, entry, pose.direction) - limits.most_incidence_deg
+        if excess <= 0:
+            break
+        axis = np.cross(pose.direction, -head.normal(entry))
+        axis *= np.deg2rad(excess + 0.1) / np.linalg.norm(axis)
+        matrix = np.eye(4)
+        matrix[:3, :3] = turn = Rotation.from_rotvec(axis).as_matrix()
+        matrix[:3, 3] = target_mm - turn @ target_mm
+        pose = Pose(matrix @ pose.matrix)
+    return within_gap(head, bowl, pose, limits.standoff_mm)
+
+
 def _ranked(found: list[PoseCandidate]) -> list[PoseCandidate]:
     return sorted(found, key=lambda c: (int(c.distance_mm / RANKED_WITHIN_MM), -c.transmission))
 
 
-def _starts(
+def geometric_aims(
     head: Head, bowl: Bowl, target: NDArray[np.float64], limits: PoseLimits, count: int
 ) -> list[Pose]:
-    """Geometric aims from places of the allowed region, spread apart, the nearest place first."""
+    """Geometric aims from places of the allowed region, spread apart, the nearest place first.
+
+    Raises:
+        ValueError: If the target lies outside the head, deeper than the bowl reaches, or no place of the
+            allowed region lets the bowl couple.
+    """
     aim(head, bowl, target)  # says what is wrong with the target
     allowed, reasons, short = [], [], []
     for entry in skin_around(head, target):
@@ -219,7 +246,7 @@ def _shifted(
     """Move the bowl by the error of its predicted focus, as long as that helps."""
     for _ in range(SHIFTS):
         pose = shifted(candidate.pose, target - candidate.focus_mm)
-        pose = within_gap(head, bowl, pose, limits.standoff_mm)
+        pose = within(head, bowl, pose, target, limits)
         if limits.problem(head, bowl, pose) is not None:
             break
         after = judge(predictor, head, bowl, pose, target, coarse=coarse)

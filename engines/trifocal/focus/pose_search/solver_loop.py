@@ -9,7 +9,14 @@ import numpy as np
 
 from trifocal.focus.placement import aim
 from trifocal.focus.pose_search.limits import PoseLimits
-from trifocal.focus.pose_search.search import PoseCandidate, find_poses, judge, shifted, within_gap
+from trifocal.focus.pose_search.search import (
+    PoseCandidate,
+    find_poses,
+    geometric_aims,
+    judge,
+    shifted,
+    within,
+)
 from trifocal.focus.predictor import FocusPredictor
 from trifocal.predictor import Progress, silent
 
@@ -98,6 +105,8 @@ def aim_by_solver(
 ) -> Aimed:
     """Search, and let the solver have the last word; never worse than the geometric aim.
 
+    Where the geometric aim breaks the limits, that from the nearest place within them is taken in its stead.
+
     Args:
         head: The head.
         bowl: The transducer.
@@ -112,7 +121,7 @@ def aim_by_solver(
     Raises:
         ValueError: As `find_poses`.
     """
-    target = np.asarray(target_mm, float)
+    target, limits = np.asarray(target_mm, float), limits or PoseLimits()
 
     def part(start: float, size: float) -> Progress:
         return lambda fraction, what: progress(start + size * fraction, what)
@@ -121,6 +130,8 @@ def aim_by_solver(
         head, bowl, target, limits=limits, starts=starts, keep=keep, device=device, progress=part(0, 0.3)
     )
     pose, _ = aim(head, bowl, target)
+    if limits.problem(head, bowl, pose) is not None:
+        pose = geometric_aims(head, bowl, target, limits, 1)[0]
     geometric = _trace(pose, head, bowl, target, limits, 1, device, part(0.3, 0.1))[0]
     share = 0.6 / len(found)
     traces = tuple(
@@ -154,8 +165,11 @@ def _trace(
 
         now = judge(solver, head, bowl, pose, target, progress=tell)
         measured.append(replace(now, simulations=len(measured) + 1))
-        pose = within_gap(head, bowl, shifted(now.pose, target - now.focus_mm), limits.standoff_mm)
-        if now.distance_mm < ENOUGH_MM or limits.problem(head, bowl, pose) is not None:
+        # A shift that made it worse has jumped between the ripples of a standing wave: half of it is tried.
+        best = _nearest(tuple(measured))
+        size = 0.5 ** (len(measured) - best.simulations)
+        pose = within(head, bowl, shifted(best.pose, size * (target - best.focus_mm)), target, limits)
+        if best.distance_mm < ENOUGH_MM or limits.problem(head, bowl, pose) is not None:
             break
     return tuple(measured)
 
