@@ -20,6 +20,7 @@ from trifocal.focus.deeptfus.data import Volumes, water_peak
 from trifocal.focus.deeptfus.losses import DeepTFUSLoss, deeptfus_loss
 from trifocal.focus.deeptfus.model import DeepTFUS
 from trifocal.focus.deeptfus.predictor import DeepTFUSPredictor, Learned
+from trifocal.focus.published_metrics import published_metrics
 from trifocal.focus.tfuscapes import DataSet
 from trifocal.provenance import git_commit
 from trifocal.training import Fitted, Group, Plan, best_weights, fit
@@ -189,23 +190,16 @@ def _judge(data: DataSet, recipe: Recipe, scale: dict[str, Any]) -> Callable[[nn
         for i in chosen:
             sample = data.load(data.names[i])
             found = predictor.predict_sample(sample, data)
-            errors = _published(found, np.asarray(sample.pressure), sample.spacing_mm)
+            if not recipe.task.absolute:  # judged as published: relative to the true peak
+                peak = None if sample.facts is None else sample.facts.water_peak_pa
+                found = found * (float(sample.pressure.max()) / predictor.learned.unit(peak))
+            errors = published_metrics(found, sample.pressure, sample.spacing_mm).record()
             for name in PUBLISHED:
                 rows.setdefault(name, []).append(errors[name])
         means = {name: float(np.mean(values)) for name, values in rows.items()}
         return {"score": means["relative_l2"], **means}
 
     return judge
-
-
-def _published(found: np.ndarray, truth: np.ndarray, spacing_mm: float) -> dict[str, float]:
-    p, t = (np.log1p(x / max(float(x.max()), 1e-30)) for x in (found, truth))
-    places = [np.array(np.unravel_index(x.argmax(), x.shape)) for x in (p, t)]
-    return {
-        "relative_l2": float(np.linalg.norm(p - t) / np.linalg.norm(t)),
-        "focal_position_error_mm": float(np.linalg.norm(places[0] - places[1])) * spacing_mm,
-        "max_pressure_error": 0.0,
-    }
 
 
 def _card(
