@@ -15,7 +15,8 @@ from trifocal.focus.dataset_evaluation.contenders import Answer, default_name, m
 from trifocal.focus.dataset_evaluation.evaluation import DataSetPlan, Row, evaluate_data_set, judge
 from trifocal.focus.dataset_evaluation.output import markdown, save_data_set_evaluation
 from trifocal.focus.dataset_evaluation.paired import COLUMNS, ratio_table, ratios
-from trifocal.focus.dataset_evaluation.percentiles import SavedEvaluation, at_percentiles, gallery_cases
+from trifocal.focus.dataset_evaluation.percentiles import at_percentiles, gallery_cases
+from trifocal.focus.dataset_evaluation.saved import SavedEvaluation
 from trifocal.focus.dataset_evaluation.scene import Scene, find_case
 from trifocal.focus.dataset_evaluation.summary import Spread, caption, summarise, tables
 from trifocal.focus.predictor import FocusInput, FocusPredictor
@@ -211,6 +212,23 @@ def test_the_gallery_predicts_again_what_was_judged(saved, evaluation):
         cube = case.scene.to_cube(case.found)
         again = judge(case.scene, "has", Answer(cube, case.found, cube))
         assert again.ours["centroid_error_mm"] == pytest.approx(case.error_mm, abs=1e-6)
+
+
+def test_an_evaluation_goes_on_from_an_earlier_one(saved, plan, evaluation, monkeypatch):
+    earlier = SavedEvaluation.read(saved)
+    shorter = replace(plan, engines=("has", FLOOR), most=2)
+    asked = []
+    monkeypatch.setattr("trifocal.focus.dataset_evaluation.evaluation.load_scene", asked.append)
+    again = evaluate_data_set(shorter, earlier=earlier)
+    assert not asked
+    before = {(r.sample, r.engine): r for r in evaluation.rows}
+    for row in again.rows:
+        np.testing.assert_equal(row.errors(), before[row.sample, row.engine].errors())
+        assert row.peak_pa == before[row.sample, row.engine].peak_pa
+    assert earlier.known(replace(plan, cases=()), evaluation.weights) == {}
+    assert "run" not in earlier.known(plan, evaluation.weights | {"run": None})
+    renamed = replace(plan, engines=("has",), names=("march",))
+    assert earlier.known(renamed, {"march": None}) == {}
 
 
 def test_a_gallery_of_other_weights_is_refused(saved, folders, tmp_path):

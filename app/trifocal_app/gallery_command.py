@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from trifocal.cli.progress import Bar
-from trifocal.focus.dataset_evaluation.percentiles import BY, PERCENTILES, SavedEvaluation, gallery_cases
+from trifocal.focus.dataset_evaluation.percentiles import BY, PERCENTILES, gallery_cases
+from trifocal.focus.dataset_evaluation.saved import SavedEvaluation
 
 
 @dataclass(kw_only=True)

@@ -77,6 +77,8 @@ class EvaluateFocus:
         spacing_mm: With --data: edge of a voxel, where the data do not tell and it is not the published one.
         samples: With --data: so many at most, evenly from the list.
         against: With --data: also give the others' errors as multiples of this engine's, by its name.
+        earlier: With --data: folder of an earlier evaluation on the same data: engines that are in it by the
+            same name, source and weights are not measured again.
         reference: With --data: dashed lines in the curves: figure=value.
     """
 
@@ -100,6 +102,7 @@ class EvaluateFocus:
     spacing_mm: float | None = None
     samples: int | None = None
     against: str | None = None
+    earlier: Path | None = None
     reference: tuple[str, ...] = ()
 
     def run(self) -> int:
@@ -108,7 +111,7 @@ class EvaluateFocus:
             msg = f"--out must be a folder, got the file {self.out}"
             raise ValueError(msg)
         if self.data:
-            return run_data_set(self._data_set_plan(), self.out, self.reference)
+            return run_data_set(self._data_set_plan(), self.out, self.reference, self.earlier)
         plan = EvaluationPlan(
             find_bowl(self.bowl),
             self.poses,

@@ -15,6 +15,7 @@ from trifocal.cli.progress import Bar
 from trifocal.focus.dataset_evaluation.evaluation import DataSetEvaluation, DataSetPlan, evaluate_data_set
 from trifocal.focus.dataset_evaluation.output import against, save_data_set_evaluation
 from trifocal.focus.dataset_evaluation.paired import ratio_table
+from trifocal.focus.dataset_evaluation.saved import SavedEvaluation
 from trifocal.focus.dataset_evaluation.summary import caption, summarise, tables
 from trifocal.focus.deeptfus.predictor import ENGINE
 from trifocal.training.runs import Run, draw_runs
@@ -22,10 +23,13 @@ from trifocal.training.runs import Run, draw_runs
 WIDTH = 190
 
 
-def run_data_set(plan: DataSetPlan, out: Path, references: tuple[str, ...] = ()) -> int:
+def run_data_set(
+    plan: DataSetPlan, out: Path, references: tuple[str, ...] = (), earlier: Path | None = None
+) -> int:
     """Evaluate, write and print; draw the curves of the runs of the published kind, which share figures."""
     dashed = parse_references(references)
-    evaluation = evaluate_data_set(plan, progress=Bar())
+    before = None if earlier is None else SavedEvaluation.read(earlier)
+    evaluation = evaluate_data_set(plan, earlier=before, progress=Bar())
     save_data_set_evaluation(evaluation, out)
     runs = [
         Run.read(Path(source).parent, called)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from trifocal.focus.dataset_evaluation.saved import SavedEvaluation
     from trifocal.focus.tfuscapes.data_set import Split
 
 BEYOND = "beyond_"
@@ -136,8 +137,10 @@ class DataSetEvaluation:
     notes: tuple[str, ...]
 
 
-def evaluate_data_set(plan: DataSetPlan, *, progress: Progress = silent) -> DataSetEvaluation:
-    """Predict every sample by every engine, and judge it.
+def evaluate_data_set(
+    plan: DataSetPlan, *, earlier: SavedEvaluation | None = None, progress: Progress = silent
+) -> DataSetEvaluation:
+    """Predict every sample by every engine, and judge it; leave out what an earlier evaluation knows.
 
     Raises:
         ValueError: If a file is damaged, or an engine needs what the data do not hold.
@@ -149,22 +152,25 @@ def evaluate_data_set(plan: DataSetPlan, *, progress: Progress = silent) -> Data
     made = (make_contender(source, device=plan.device) for source in plan.engines)
     contenders = dict(zip(plan.called, made, strict=True))
     homes = {called: home_of(contender, sets) for called, contender in contenders.items()}
+    weights = {called: contender.weights for called, contender in contenders.items()}
+    known = {} if earlier is None else earlier.known(plan, weights)
     names = plan.chosen(next(iter(sets.values())).names)
     rows: list[Row] = []
-    published = 0
+    published = any(data.load(data.names[0]).facts is None for data in sets.values())
     for i, name in enumerate(names):
         scenes: dict[str, Scene] = {}
         for j, (called, contender) in enumerate(contenders.items()):
             done = (i + j / len(contenders)) / len(names)
             progress(done, f"sample {i + 1} of {len(names)}: {called}")
+            if name in known.get(called, {}):
+                rows.append(known[called][name])
+                continue
             frame = homes[called]
             if frame not in scenes:
                 there = [c for other, c in contenders.items() if homes[other] == frame]
                 scenes[frame] = load_scene(sets[frame], name, plan, there)
             rows.append(judge(scenes[frame], called, contender.answer(scenes[frame], sets[frame])))
-        published += any(scene.sample.facts is None for scene in scenes.values())
     progress(1.0, "done")
-    weights = {called: contender.weights for called, contender in contenders.items()}
     return DataSetEvaluation(plan, tuple(rows), weights, _notes(plan, published))
 
 
@@ -243,7 +249,7 @@ def judge(scene: Scene, engine: str, answer: Answer) -> Row:
     )
 
 
-def _notes(plan: DataSetPlan, published: int) -> tuple[str, ...]:
+def _notes(plan: DataSetPlan, published: bool) -> tuple[str, ...]:
     found = [
         "Published metrics: on the whole cube, in each sample's log space log(1 + p / true peak); outside "
         "the simulated box every engine counts as zero, as the truth does. The highest pressure of the whole "

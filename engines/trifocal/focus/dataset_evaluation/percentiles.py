@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-import json
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from trifocal.focus.dataset_evaluation.contenders import make_contender
-from trifocal.focus.dataset_evaluation.evaluation import DataSetPlan, home_of, load_scene, open_sets
-from trifocal.focus.dataset_evaluation.output import PROVENANCE, ROWS
+from trifocal.focus.dataset_evaluation.evaluation import home_of, load_scene, open_sets
 from trifocal.predictor import Progress, silent
 
 if TYPE_CHECKING:
@@ -20,58 +16,11 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from trifocal.focus.dataset_evaluation.saved import SavedEvaluation
     from trifocal.focus.dataset_evaluation.scene import Scene
 
 PERCENTILES = (5.0, 25.0, 75.0, 95.0)
 BY = "focal_position_error_mm"
-
-
-@dataclass(frozen=True, eq=False)
-class SavedEvaluation:
-    """An evaluation as it was written.
-
-    Attributes:
-        plan: What was evaluated.
-        rows: Of errors.csv, numbers as numbers.
-        weights: Engine -> what the record says of its weights.
-    """
-
-    plan: DataSetPlan
-    rows: tuple[dict[str, Any], ...]
-    weights: dict[str, Any]
-
-    @classmethod
-    def read(cls, folder: Path) -> SavedEvaluation:
-        """Read a folder of `evaluate focus --data`.
-
-        Raises:
-            FileNotFoundError: If it is none.
-            ValueError: If it is damaged, or of another kind of evaluation.
-        """
-        for name in (PROVENANCE, ROWS):
-            if not (folder / name).is_file():
-                msg = f"{folder} must hold {name} of `trifocal evaluate focus --data`: there is none"
-                raise FileNotFoundError(msg)
-        try:
-            about = json.loads((folder / PROVENANCE).read_text(encoding="utf-8"))
-            told = about["parameters"]
-            plan = DataSetPlan(
-                tuple(Path(p) for p in told["data"]),
-                tuple(told["engines"]),
-                tuple(told["names"]),
-                told["split"],
-                tuple(Path(p) for p in told["cases"]),
-                told["spacing_mm"],
-                told["most"],
-                told["device"],
-                told["against"],
-            )
-            with (folder / ROWS).open(newline="", encoding="utf-8") as file:
-                rows = tuple({k: _number(k, v) for k, v in row.items()} for row in csv.DictReader(file))
-        except (KeyError, TypeError, ValueError, csv.Error) as error:
-            msg = f"{folder} must be of `trifocal evaluate focus --data`, and is not or is damaged ({error})"
-            raise ValueError(msg) from error
-        return cls(plan, rows, about["weights"] or {})
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,7 +105,3 @@ def gallery_cases(
         found.append(GalleryCase(percentile, abs(row[by]), scene, answer.box, row))
     progress(1.0, "done")
     return found
-
-
-def _number(key: str, text: str) -> Any:
-    return text if key in ("sample", "head", "engine") else float(text)
