@@ -179,48 +179,62 @@ def jobs(tmp_path_factory):
     return [*found, HeadJob(no_skull(folder), 9, 2, found[0].bowls)]
 
 
-def by_jobs(jobs, out, **arguments):
-    arguments = {"processes": 1, "device": "cpu", "progress": silent, "cluster": LOCAL, **arguments}
-    return simulate(jobs, out, **arguments)
+@pytest.fixture(scope="module")
+def plain(jobs, tmp_path_factory):
+    """What this process makes of them: folder and manifest."""
+    out = tmp_path_factory.mktemp("plain")
+    return out, simulate(jobs, out, processes=1, device="cpu", progress=silent)
+
+
+def by_jobs(jobs, out):
+    return simulate(jobs, out, processes=1, device="cpu", progress=silent, cluster=LOCAL)
 
 
 def files(folder):
     return {path.name: path.read_bytes() for path in folder.glob("*.safetensors")}
 
 
-def test_jobs_make_the_same_files_as_this_process_and_a_restart_skips_them(jobs, tmp_path, monkeypatch):
-    plain, out = tmp_path / "plain", tmp_path / "jobs"
-    wanted = simulate(jobs, plain, processes=1, device="cpu", progress=silent)
-    found = by_jobs(jobs, out)
-    assert found == wanted
-    assert read_manifest(out) == read_manifest(plain)
-    assert files(out) == files(plain)
-    assert "the CT holds no skull" in found["failures"][0]["error"]
+def at_once(self, function, calls, folder):
+    """In the place of jobs: the calls, in this process."""
+    return ((index, function(*arguments)) for index, arguments in enumerate(calls))
+
+
+def test_jobs_make_the_same_files_as_this_process_and_a_restart_skips_them(
+    jobs, plain, tmp_path, monkeypatch
+):
+    found = by_jobs(jobs[:1], tmp_path)
+    assert found["cases"] == plain[1]["cases"]
+    assert read_manifest(tmp_path)["cases"] == read_manifest(plain[0])["cases"]
+    assert files(tmp_path) == files(plain[0])
 
     def refused(*arguments):
         raise AssertionError
 
     monkeypatch.setattr(Cluster, "_executor", refused)
-    assert by_jobs(jobs[:1], out)["cases"] == wanted["cases"]
+    assert by_jobs(jobs[:1], tmp_path) == found
+
+
+def test_what_fails_in_a_job_is_written_down_as_in_this_process(jobs, plain, tmp_path, monkeypatch):
+    monkeypatch.setattr(Cluster, "results", at_once)
+    assert by_jobs(jobs, tmp_path) == plain[1]
+    assert "the CT holds no skull" in plain[1]["failures"][0]["error"]
 
 
 def test_a_head_whose_job_is_lost_is_written_down_and_run_again_by_the_next_start(
-    jobs, tmp_path, monkeypatch
+    jobs, plain, tmp_path, monkeypatch
 ):
-    plain, out = tmp_path / "plain", tmp_path / "jobs"
-    wanted = simulate(jobs[:1], plain, processes=1, device="cpu", progress=silent)
+    lost = JobLostError("the job was killed before it ended")
     with monkeypatch.context() as patch:
-        lost = iter([(0, JobLostError("the job was killed before it ended"))])
-        patch.setattr(Cluster, "results", lambda *arguments: lost)
-        manifest = by_jobs(jobs[:1], out)
+        patch.setattr(Cluster, "results", lambda *arguments: iter([(0, lost)]))
+        manifest = by_jobs(jobs[:1], tmp_path)
     assert manifest["cases"] == []
-    assert manifest["failures"] == [
-        {"head": str(jobs[0].source.head), "error": "the job was killed before it ended"}
-    ]
-    one = wanted["cases"][0]["file"]  # what the job had come to before it was killed
-    (out / one).write_bytes((plain / one).read_bytes())
-    assert by_jobs(jobs[:1], out) == wanted
-    assert files(out) == files(plain)
+    assert manifest["failures"] == [{"head": str(jobs[0].source.head), "error": str(lost)}]
+    one = plain[1]["cases"][0]["file"]  # what the job had come to before it was killed
+    (tmp_path / one).write_bytes((plain[0] / one).read_bytes())
+    monkeypatch.setattr(Cluster, "results", at_once)
+    again = by_jobs(jobs[:1], tmp_path)
+    assert (again["cases"], again["failures"]) == (plain[1]["cases"], [])
+    assert files(tmp_path) == files(plain[0])
 
 
 @pytest.mark.parametrize(
