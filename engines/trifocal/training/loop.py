@@ -157,7 +157,7 @@ def _fit(
     steps, every = in_epoch * plan.epochs, max(1, round(in_epoch * plan.validate_every))
     pieces = batches(fabric, train, plan, run.step, group)
     began = monotonic() - run.seconds
-    saved, drawn = run.seconds, -math.inf
+    saved = drawn = run.seconds
     whole = True  # model, optimizer and position are those of the end of the same step
     stop = 0
     model.train()

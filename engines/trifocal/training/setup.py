@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import distributed
-from torch._C._distributed_c10d import PrefixStore
-from torch.distributed.rendezvous import rendezvous
 
 from trifocal.predictor import pick_device
 from trifocal.training.batches import channels_last
@@ -62,6 +60,9 @@ def _meet(where: str) -> None:
     torch 2.13 meets at torchrun's own store under the same names each time: processes that are started again
     find the addresses of those that have died, and fail or wait for ever.
     """
+    from torch._C._distributed_c10d import PrefixStore  # late: not every build of torch has them
+    from torch.distributed.rendezvous import rendezvous
+
     if distributed.is_initialized():
         return
     store, rank, size = next(rendezvous("env://", timeout=LONGEST_WAIT))
