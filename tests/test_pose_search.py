@@ -24,6 +24,7 @@ from trifocal.focus.pose_search import (
     find_poses,
     refine_by_solver,
     scalp_map,
+    shortfall,
     solver_loop,
 )
 from trifocal.focus.pose_search.limits import incidence_deg
@@ -175,6 +176,16 @@ def test_the_aim_that_is_compared_with_is_within_the_limits(
         assert limits.problem(head, BOWL, candidate.pose) is None
 
 
+def test_a_focus_that_falls_short_is_said_where_the_bowl_can_go_no_nearer(head: Head) -> None:
+    pose, limits = apex_pose(head), PoseLimits(standoff_mm=1.0)
+    target = head.centre_mm + [0.0, 0.0, 40.0]
+    near, far = (PoseCandidate(pose, target + [0, 0, 4.0], 4.0, 0.3, 0.0, gap) for gap in (1.2, 9.0))
+    assert "4.0 mm short of the target" in str(shortfall(near, target, limits))
+    assert shortfall(far, target, limits) is None
+    beyond = PoseCandidate(pose, target - [0, 0, 4.0], 4.0, 0.3, 0.0, 1.2)
+    assert shortfall(beyond, target, limits) is None
+
+
 def test_a_bowl_that_is_too_slanted_is_turned_about_the_target(head: Head, target: np.ndarray) -> None:
     limits = PoseLimits(standoff_mm=1.0, most_incidence_deg=10.0)
     outward = (target - head.centre_mm) / np.linalg.norm(target - head.centre_mm)
@@ -260,14 +271,17 @@ def test_random_targets_are_the_same_for_a_seed_and_lie_within_reach(head: Head)
 
 
 def test_the_command_writes_a_table_the_poses_a_map_and_the_provenance(
-    tmp_path: Path, target: np.ndarray, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, head: Head, target: np.ndarray, capsys: pytest.CaptureFixture[str]
 ) -> None:
     ct, bowl = tmp_path / "head.nii.gz", tmp_path / "bowl.json"
     io.write(shell_ct(), ct)
     BOWL.to_json(bowl)
     words = f"optimise focus --ct {ct} --bowl {bowl} --device cpu --starts 2 --keep 1 --simulations 2 --scalp"
     place = f"--region-radius-mm 35 --region={','.join(map(str, target + [0, 10, 40]))}"
-    line = f"{words} {place} --target={','.join(map(str, target))} --out {tmp_path / 'poses'}"
+    deep = head.centre_mm  # out of reach: said, and the other target is still aimed at
+    table = "x,y,z\n" + "\n".join(",".join(map(str, point)) for point in (target, deep))
+    (tmp_path / "targets.csv").write_text(table)
+    line = f"{words} {place} --targets {tmp_path / 'targets.csv'} --out {tmp_path / 'poses'}"
     assert main(line.split()) == 0
     with (tmp_path / "poses" / "poses.csv").open() as file:
         rows = list(csv.DictReader(file))
@@ -278,7 +292,10 @@ def test_the_command_writes_a_table_the_poses_a_map_and_the_provenance(
     assert (tmp_path / "poses" / "scalp-map.png").stat().st_size > 5000
     about = json.loads((tmp_path / "poses" / "provenance.json").read_text())
     assert "research use only" in about["notice"].lower()
-    assert "distance from the target by the solver" in capsys.readouterr().out
+    said = capsys.readouterr()
+    assert "distance from the target by the solver" in said.out
+    assert "deeper than the bowl's focus reaches" in said.err
+    assert any("deeper than the bowl's focus reaches" in warning for warning in about["warnings"])
 
 
 @pytest.mark.parametrize(

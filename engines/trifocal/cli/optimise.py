@@ -7,7 +7,7 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -15,10 +15,11 @@ from trifocal import io
 from trifocal.cli.focus import Point, parse_point
 from trifocal.cli.progress import Bar
 from trifocal.focus.head import Head
-from trifocal.focus.pose_search import Aimed, PoseLimits, aim_by_solver, scalp_map
+from trifocal.focus.pose_search import Aimed, PoseLimits, aim_by_solver, scalp_map, shortfall
 from trifocal.focus.pose_search.output import save_poses
 from trifocal.focus.pose_search.targets import random_targets
-from trifocal.focus.transducer import find_bowl
+from trifocal.focus.transducer import Bowl, find_bowl
+from trifocal.predictor import Progress
 
 
 @dataclass(kw_only=True)
@@ -87,32 +88,41 @@ class OptimiseFocus:
         given = self._given()
         head = Head.from_image(io.read(self.ct, resample=self.resample))
         points = given or random_targets(head, bowl, self.random_targets, self.seed, limits)
-        results, bar = [], Bar()
+        results, lost, bar = [], [], Bar()
         for i, point in enumerate(points):
-
-            def tell(fraction: float, what: str, i: int = i) -> None:
-                bar((i + fraction) / len(points), f"target {i + 1} of {len(points)}: {what}")
-
-            aimed = aim_by_solver(
-                head,
-                bowl,
-                point,
-                limits=limits,
-                starts=self.starts,
-                keep=self.keep,
-                simulations=self.simulations,
-                device=self.device,
-                progress=tell,
-            )
-            results.append((point, aimed))
-        mapped = points if self.scalp else []
+            tell = _part(bar, i, len(points))
+            try:
+                results.append((point, self._aim(head, bowl, point, limits, tell)))
+            except ValueError as error:
+                lost.append(str(error))
+        if not results:
+            raise ValueError(lost[0])
+        mapped = [point for point, _ in results] if self.scalp else []
         maps = [scalp_map(head, bowl, p, limits=limits, device=self.device, progress=bar) for p in mapped]
         seconds = time.monotonic() - began
-        save_poses(results, self.out, head=head, bowl=bowl, limits=limits, maps=maps, seconds=seconds)
+        short = [shortfall(aimed.poses[0], point, limits) for point, aimed in results]
+        warnings = [*head.warnings, *lost, *(s for s in short if s is not None)]
+        asked: dict[str, Any] = {"head": head, "bowl": bowl, "limits": limits}
+        save_poses(results, self.out, maps=maps, warnings=warnings, seconds=seconds, **asked)
         sys.stdout.write("\n".join([*_table(results, self.simulations), f"written to {self.out}"]) + "\n")
-        for warning in head.warnings:
+        for warning in warnings:
             sys.stderr.write(f"warning: {warning}\n")
         return 0
+
+    def _aim(
+        self, head: Head, bowl: Bowl, point: np.ndarray, limits: PoseLimits, progress: Progress
+    ) -> Aimed:
+        return aim_by_solver(
+            head,
+            bowl,
+            point,
+            limits=limits,
+            starts=self.starts,
+            keep=self.keep,
+            simulations=self.simulations,
+            device=self.device,
+            progress=progress,
+        )
 
     def _limits(self) -> PoseLimits:
         region = parse_point("--region", self.region)
@@ -139,6 +149,13 @@ class OptimiseFocus:
             msg = f"{self.targets} must hold at least one target, got none"
             raise ValueError(msg)
         return points
+
+
+def _part(bar: Bar, index: int, count: int) -> Progress:
+    def tell(fraction: float, what: str) -> None:
+        bar((index + fraction) / count, f"target {index + 1} of {count}: {what}")
+
+    return tell
 
 
 def _table(results: list[tuple[np.ndarray, Aimed]], simulations: int) -> list[str]:

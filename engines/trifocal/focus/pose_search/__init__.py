@@ -3,7 +3,7 @@
 from trifocal.focus.pose_search.limits import PoseLimits
 from trifocal.focus.pose_search.scalp import ScalpMap, scalp_map
 from trifocal.focus.pose_search.search import PoseCandidate, find_poses
-from trifocal.focus.pose_search.solver_loop import Aimed, aim_by_solver, refine_by_solver
+from trifocal.focus.pose_search.solver_loop import Aimed, aim_by_solver, refine_by_solver, shortfall
 
 __all__ = [
     "Aimed",
@@ -14,4 +14,5 @@ __all__ = [
     "find_poses",
     "refine_by_solver",
     "scalp_map",
+    "shortfall",
 ]

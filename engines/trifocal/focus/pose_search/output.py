@@ -7,8 +7,10 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from matplotlib import colormaps
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.cm import ScalarMappable
+from matplotlib.collections import PolyCollection
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
@@ -40,6 +42,7 @@ def save_poses(
     bowl: Bowl,
     limits: PoseLimits,
     maps: Sequence[ScalpMap] = (),
+    warnings: Sequence[str] = (),
     seconds: float,
 ) -> None:
     """Write poses.csv, pose-1.json (of the first target; target-2-pose-1.json of the next), scalp-map.png.
@@ -51,6 +54,7 @@ def save_poses(
         bowl: The transducer.
         limits: Of the search.
         maps: Of the scalp, one for each target, or none.
+        warnings: Sentences that the user is shown.
         seconds: Wall clock.
 
     Raises:
@@ -78,7 +82,13 @@ def save_poses(
             "targets_mm": [target for target, _ in results],
             "seconds": round(seconds, 1),
         }
-        about = record("focus/pose-search", inputs={"ct": head.ct}, parameters=parameters, outputs=outputs)
+        about = record(
+            "focus/pose-search",
+            inputs={"ct": head.ct},
+            parameters=parameters,
+            warnings=warnings,
+            outputs=outputs,
+        )
         write_record(folder / "provenance.json", about)
 
 
@@ -127,27 +137,27 @@ def draw_scalp(scalp: ScalpMap, target: NDArray[np.float64], path: Path) -> None
     """Draw the transmission over the scalp from four sides; grey where the bowl may not stand."""
     figure = Figure(figsize=(13, 4), layout="constrained")
     FigureCanvasAgg(figure)
-    values = scalp.transmission
+    values = scalp.transmission[scalp.faces].mean(1)  # of a face; NaN where a corner has none
     known = np.isfinite(values)
+    colours = colormaps["viridis"].with_extremes(bad="0.85")
     limits = (float(values[known].min()), float(values[known].max())) if known.any() else (0.0, 1.0)
     for ax, (name, azimuth) in zip(figure.subplots(1, len(VIEWS)), VIEWS.items(), strict=True):
         angle = np.deg2rad(azimuth)
         toward = np.array([np.cos(angle), np.sin(angle), 0.0])
         across = np.array([-np.sin(angle), np.cos(angle), 0.0])
-        depth = (scalp.points_mm - scalp.points_mm.mean(0)) @ toward
-        near = depth > -10
-        x, y = scalp.points_mm @ across, scalp.points_mm[:, 2]
-        order = np.argsort(depth)
-        grey, coloured = order[(near & ~known)[order]], order[(near & known)[order]]
-        ax.scatter(x[grey], y[grey], s=5, color="0.85", linewidths=0)
-        ax.scatter(
-            x[coloured], y[coloured], s=9, c=values[coloured], vmin=limits[0], vmax=limits[1], linewidths=0
-        )
+        corners = scalp.points_mm[scalp.faces]  # (m, 3, 3)
+        depth = corners.mean(1) @ toward
+        order = np.argsort(depth)[len(depth) // 3 :]  # the far side is hidden
+        flat = np.stack([corners @ across, corners[..., 2]], -1)[order]
+        patches = PolyCollection(list(flat), array=values[order], cmap=colours, norm=Normalize(*limits))
+        patches.set_edgecolor("face")
+        ax.add_collection(patches)
+        ax.autoscale_view()
         ax.plot(target @ across, target[2], "x", color="tab:red", ms=8)
         ax.set_aspect("equal")
         ax.set_title(name)
         ax.set_xlabel("mm")
-    scale = ScalarMappable(Normalize(*limits))
+    scale = ScalarMappable(Normalize(*limits), colours)
     figure.colorbar(scale, ax=figure.axes, label="predicted transmission to the target (x)")
     figure.suptitle(RESEARCH_USE_ONLY, fontsize=8)
     figure.savefig(path, dpi=110)

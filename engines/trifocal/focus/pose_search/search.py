@@ -199,8 +199,7 @@ def geometric_aims(
         if place is not None:
             reasons.append(place)
             continue
-        pose = within_gap(head, bowl, aim(head, bowl, target, entry)[0], limits.standoff_mm)
-        missing = float((target - pose.apex_mm) @ pose.direction) - bowl.radius_of_curvature_mm
+        pose, missing = aim_through(head, bowl, target, entry, limits)
         problem = limits.problem(head, bowl, pose)
         if problem is None and missing > SHORT_MM:
             short.append(missing)
@@ -220,6 +219,14 @@ def geometric_aims(
         common = max(set(reasons), key=reasons.count)
         msg = f"no place within the limits lets the bowl aim at {at}: most often, {common}"
     raise ValueError(msg)
+
+
+def aim_through(
+    head: Head, bowl: Bowl, target: NDArray[np.float64], entry_mm: NDArray[np.float64], limits: PoseLimits
+) -> tuple[Pose, float]:
+    """Aim through a point of the skin (3,); by how many mm the geometric focus then falls short."""
+    pose = within_gap(head, bowl, aim(head, bowl, target, entry_mm)[0], limits.standoff_mm)
+    return pose, float((target - pose.apex_mm) @ pose.direction) - bowl.radius_of_curvature_mm
 
 
 def _spread(poses: list[Pose], count: int) -> list[Pose]:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from trifocal.focus.transducer import Bowl
 
 ENOUGH_MM = 0.1  # nearer than the solver's grid can tell
+TOLD_MM = 1.0  # how far the focus may fall short before it is said
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,6 +141,23 @@ def aim_by_solver(
     )
     progress(1.0, "done")
     return Aimed(geometric, found, traces)
+
+
+def shortfall(candidate: PoseCandidate, target_mm: ArrayLike, limits: PoseLimits) -> str | None:
+    """Say that a focus falls short of the target because the bowl is as near as it may be, or None.
+
+    Behind a skull the focus was measured to lie some millimetres before the geometric one, and a bowl that
+    touches the head cannot make up for that.
+    """
+    target = np.asarray(target_mm, float)
+    ahead = float((target - candidate.focus_mm) @ candidate.pose.direction)
+    if ahead < TOLD_MM or candidate.clearance_mm > limits.standoff_mm + TOLD_MM:
+        return None
+    at = np.round(target, 1).tolist()
+    return (
+        f"the focus falls {ahead:.1f} mm short of the target {at} and the bowl is as near as it may be: "
+        "allow a smaller gap or more of the head, or take a bowl of larger radius of curvature"
+    )
 
 
 def _trace(

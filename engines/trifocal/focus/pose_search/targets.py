@@ -8,6 +8,7 @@ import numpy as np
 
 from trifocal.focus.placement import hit_skin
 from trifocal.focus.pose_search.limits import PoseLimits
+from trifocal.focus.pose_search.search import SHORT_MM, aim_through
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -23,7 +24,7 @@ DRAWS = 1000
 def random_targets(
     head: Head, bowl: Bowl, count: int, seed: int, limits: PoseLimits | None = None
 ) -> list[NDArray[np.float64]]:
-    """Draw targets (3,) in world mm: below a place of the allowed skin, as deep as the bowl's focus may lie.
+    """Draw targets (3,) in world mm, each below a place from which the bowl reaches it within the limits.
 
     Args:
         head: The head.
@@ -48,7 +49,10 @@ def random_targets(
         if entry is None or limits.place_problem(head, entry) is not None:
             continue
         target = entry - depth * outward
-        if head.distance_mm(target) < -LEAST_DEPTH_MM:
+        if head.distance_mm(target) > -LEAST_DEPTH_MM:
+            continue
+        pose, missing = aim_through(head, bowl, target, entry, limits)
+        if missing <= SHORT_MM and limits.problem(head, bowl, pose) is None:
             found.append(target)
     msg = f"only {len(found)} of {count} targets were found in {DRAWS} draws: does the scan hold the vault?"
     raise ValueError(msg)
