@@ -62,6 +62,10 @@ COMMANDS = {
         "trifocal.cli.evaluate_xray:EvaluateXray",
         "reconstructed CTs against true ones, beside what needs no learning",
     ),
+    "calibrate focus": (
+        "trifocal.cli.calibrate:CalibrateFocus",
+        "how wrong the network is on held-out heads, for the doubts",
+    ),
     "curves": ("trifocal.cli.curves:Curves", "the validation curves of several training runs in one figure"),
     "analyse deeptfus": (
         "trifocal.cli.analyse:AnalyseDeepTFUS",

@@ -13,6 +13,9 @@ import tyro
 from trifocal import io
 from trifocal.cli.progress import Bar
 from trifocal.focus import placement
+from trifocal.focus.doubts_output import doubts_text, save_doubts
+from trifocal.focus.exposure import PulseProtocol, exposure
+from trifocal.focus.exposure_output import sheet_text
 from trifocal.focus.head import Head
 from trifocal.focus.learned import BUNDLED
 from trifocal.focus.output import save
@@ -25,6 +28,7 @@ from trifocal.focus.predictor import (
     FocusPredictor,
 )
 from trifocal.focus.transducer import find_bowl
+from trifocal.focus.uncertainty import LEAST_SAMPLES, doubts
 
 Point = Annotated[str | None, tyro.conf.arg(metavar="X,Y,Z")]
 
@@ -99,19 +103,44 @@ class PredictFocus(Placement):
 
         trifocal predict focus --ct dicom_folder --bowl ctx-500 --pose pose.json --out result --verify
 
+        trifocal predict focus --ct head.nii.gz --target 10,-20,40 --out result --doubts 32 --exposure
+
     Attributes:
         engine: Rung of the ladder: free-field ignores the skull, has is the hybrid angular spectrum march,
             regression and network correct it by what they have learned, solver is the reference.
         weights: Weights of regression or network: a .safetensors file, or the name of a bundled model.
         verify: Run the solver on the same grid and compare; writes its field to solver.nii.gz too.
+        doubts: How many times to draw skull properties and pose at random, to say how sure the focus is:
+            writes doubts.json and std.nii.gz (Pa). It is the network that is asked.
+        target_radius: Of the target in mm, for the probability that the focus lies in it.
+        exposure: Also write the exposure sheet: exposure.txt, exposure.csv, exposure.json. Its bounds need
+            --doubts, its thermal estimate --verify or --engine solver.
+        pulse: Duration of a pulse in ms, for the exposure.
+        prf: Pulses a second.
+        duration: Of the sonication in s.
+        drive_scale: Factor on the drive of the bowl, for the exposure.
     """
 
     engine: Engine = "network"
     weights: str = BUNDLED
     verify: bool = False
+    doubts: int = 0
+    target_radius: float = 3.0
+    exposure: bool = False
+    pulse: float = 20.0
+    prf: float = 5.0
+    duration: float = 80.0
+    drive_scale: float = 1.0
 
     def run(self) -> int:
-        """Predict, verify if asked, save."""
+        """Predict, verify if asked, save; then the doubts and the exposure, if asked."""
+        protocol = PulseProtocol(self.pulse / 1e3, self.prf, self.duration, self.drive_scale)
+        if self.doubts and (self.doubts < LEAST_SAMPLES or self.engine != "network"):
+            msg = (
+                f"--doubts must be {LEAST_SAMPLES} or more and asks the network (--engine network), got "
+                f"{self.doubts} and --engine {self.engine}"
+            )
+            raise ValueError(msg)
         predictor = FocusPredictor(self.engine, device=self.device, checkpoint=self.weights)
         inputs, warnings = self.inputs()
         prediction = predictor.predict(inputs)
@@ -120,7 +149,34 @@ class PredictFocus(Placement):
             truth = FocusPredictor("solver", device=self.device).predict(inputs, progress=Bar())
         save(prediction, self.out, truth=truth, warnings=warnings)
         report(prediction, self.out, truth, warnings)
+        if self.doubts or self.exposure:
+            self._say_how_sure(inputs, prediction, truth, protocol)
         return 0
+
+    def _say_how_sure(
+        self,
+        inputs: FocusInput,
+        prediction: FocusPrediction,
+        truth: FocusPrediction | None,
+        protocol: PulseProtocol,
+    ) -> None:
+        """Write doubts and exposure beside the prediction, and print them."""
+        unsure = sheet = None
+        if self.doubts:
+            unsure = doubts(
+                inputs,
+                samples=self.doubts,
+                device=self.device,
+                networks=(self.weights,),
+                target_radius_mm=self.target_radius,
+                progress=Bar(),
+            )
+            sys.stdout.write(doubts_text(unsure))
+        if self.exposure:
+            solved = prediction if self.engine == "solver" else truth
+            sheet = exposure(prediction, protocol, doubts=unsure, solved=solved, progress=Bar())
+            sys.stdout.write(sheet_text(sheet))
+        save_doubts(self.out, unsure, sheet)
 
 
 def parse_point(option: str, text: str | None) -> np.ndarray[tuple[int], np.dtype[np.float64]] | None:
