@@ -133,14 +133,13 @@ def model_error(measured: Sequence[Measured]) -> ModelError:
     log_peak = float(np.sqrt(np.mean([m.log_peak**2 for m in measured])))
     heads = len({m.head for m in measured})
     fitted = ModelError(lateral, axial, 1.0, log_peak, len(measured), heads)
-    pairs = zip(error, disagreement, strict=True)
-    squares = np.sort([float((e**2 / fitted.variances(d)).sum()) for e, d in pairs])
+    squares = sorted(float((m.error_mm**2 / fitted.variances(m.disagreement_mm)).sum()) for m in measured)
     rank = min(ceil((len(squares) + 1) * LEVEL), len(squares))
     return replace(fitted, widening=float(squares[rank - 1]) / factor(LEVEL))
 
 
 def _fit(squares: NDArray[np.float64], disagreement: NDArray[np.float64]) -> tuple[float, float]:
-    """Base and share of a variance by maximum likelihood; the base is at least (0.05 mm)^2, the share at most 1.
+    """Base (at least (0.05 mm)^2) and share (at most 1) of a variance, by maximum likelihood.
 
     The likelihood is Student's t of three degrees of freedom: now and then the focal spot is another lobe of
     the field, millimetres away, and a normal distribution would give every case the size of those few.

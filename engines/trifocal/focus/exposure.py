@@ -89,7 +89,7 @@ class Bounded:
 
     @property
     def verdict(self) -> str:
-        """ "within", "may exceed" (by its bounds) or "exceeds"; empty without a level."""
+        """One of "within", "may exceed" (by its bounds) and "exceeds"; empty without a level."""
         if self.level is None:
             return ""
         if self.value > self.level:
