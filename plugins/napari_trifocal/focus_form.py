@@ -11,6 +11,7 @@ from superqt.utils import signals_blocked
 from napari_trifocal.focus_compare_panel import ComparePanel
 from napari_trifocal.focus_engine_panel import EnginePanel
 from napari_trifocal.focus_panels import PlacingPanel, ReadoutPanel
+from napari_trifocal.focus_doubts_panel import DoubtsPanel
 from napari_trifocal.focus_poses_panel import PosesPanel
 from napari_trifocal.focus_sweep_panel import SweepPanel
 from napari_trifocal.group import Group
@@ -58,6 +59,8 @@ class FocusForm(QWidget):
         self._layers: list[Layer] = []
         self.engines, self.placing = EnginePanel(), PlacingPanel()
         self.readout, self.compare = ReadoutPanel(), ComparePanel()
+        self.doubts = DoubtsPanel()
+        self.doubts_group = Group("Doubts", self.doubts, folded=True)
         self.poses = PosesPanel()
         self.poses_group = Group("Find a pose", self.poses, folded=True)
         self.sweep = SweepPanel()
@@ -187,6 +190,7 @@ class FocusForm(QWidget):
             Group("Head, bowl, engine", controls),
             Group("Placement: drag the bowl, tilt it with Shift", self.placing, self.coupling),
             Group("Focus", self.readout),
+            self.doubts_group,
             self.poses_group,
             Group("Compare", self.compare),
             self.sweep_group,

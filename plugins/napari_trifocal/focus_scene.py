@@ -13,12 +13,14 @@ from napari_trifocal.layers import (
     CLOUD,
     CT,
     DIFFERENCE,
+    ELLIPSOID,
     PINNED_CLOUD,
     PINNED_SHELL,
     SCALP,
     SHELL,
     SKULL,
     SLICES,
+    SPREAD,
     TARGET,
     VIEWS,
     View,
@@ -36,11 +38,11 @@ if TYPE_CHECKING:
     from trifocal.focus.transducer import Bowl
 
 # As they are drawn: what is behind the translucent bowl or inside the skull comes before them.
-ROLES = (CT, SLICES, PINNED_SHELL, SHELL, PINNED_CLOUD, CLOUD, DIFFERENCE, BOWL, SKULL, SCALP, TARGET)
-ONLY_2D = (CT, SLICES)
-ONLY_3D = (SKULL, SCALP, PINNED_CLOUD, PINNED_SHELL, CLOUD, SHELL, BOWL)
+ROLES = (CT, SLICES, SPREAD, ELLIPSOID, PINNED_SHELL, SHELL, PINNED_CLOUD, CLOUD, DIFFERENCE, BOWL, SKULL, SCALP, TARGET)
+ONLY_2D = (CT, SLICES, SPREAD)
+ONLY_3D = (SKULL, SCALP, ELLIPSOID, PINNED_CLOUD, PINNED_SHELL, CLOUD, SHELL, BOWL)
 MARGIN = 1.3  # of the canvas over the head: room for the bowl
-VOLUMES = (CLOUD, SLICES, PINNED_CLOUD, DIFFERENCE)
+VOLUMES = (CLOUD, SLICES, PINNED_CLOUD, DIFFERENCE, SPREAD)
 
 
 class FocusScene:

@@ -14,6 +14,7 @@ from qtpy.QtGui import QKeySequence, QShortcut
 from qtpy.QtWidgets import QApplication, QScrollArea, QVBoxLayout, QWidget
 
 from napari_trifocal.focus_compare import Comparing
+from napari_trifocal.focus_doubts_panel import DoubtsView
 from napari_trifocal.focus_drag import FocusDrag
 from napari_trifocal.focus_form import FocusForm
 from napari_trifocal.focus_jobs import Source, command_line, save
@@ -56,6 +57,7 @@ class FocusWidget(QWidget):
         compared: How the comparison is shown.
         sweep: The bowl going round the head.
         poses: The search for a pose.
+        doubts: How sure the focus is.
     """
 
     def __init__(self, napari_viewer: Viewer) -> None:
@@ -75,6 +77,7 @@ class FocusWidget(QWidget):
         self.form = FocusForm(self.session)
         self.compared = CompareView(napari_viewer, self.scene, self.comparing, self.form.compare)
         self.sweep = FocusSweep(napari_viewer, self.session, self.scene, self.form, interface.call.emit)
+        self.doubts = DoubtsView(self.session, self.scene, self.form, interface.call.emit)
         self.poses = PosesView(self.session, self.scene, self.form, interface.call.emit)
         self._arrange()
         self._connect_session()
@@ -85,10 +88,10 @@ class FocusWidget(QWidget):
         napari_viewer.layers.events.inserted.connect(self._on_viewer_layers)
         napari_viewer.layers.events.removed.connect(self._on_viewer_layers)
         session, comparing, sweep = self.session, self.comparing, self.sweep.model
-        finding = self.poses.finding
+        finding, doubting = self.poses.finding, self.doubts.doubting
         # `interface` is named to be kept: the threads post through it until they have ended
         self.destroyed.connect(
-            lambda *_, kept=interface: (session.close(), comparing.end(), sweep.end(), finding.end())
+            lambda *_, kept=interface: (session.close(), comparing.end(), sweep.end(), finding.end(), doubting.end())
         )
 
     def load(self, source: str | Path | Image | Layer, *, resample: bool = False) -> None:
@@ -142,7 +145,7 @@ class FocusWidget(QWidget):
     def wait(self, timeout: float = 60.0) -> bool:
         """Let the window live until nothing is being computed any more; False if that takes too long."""
         end = time.monotonic() + timeout
-        parts = self.session, self.comparing, self.sweep, self.poses
+        parts = self.session, self.comparing, self.sweep, self.poses, self.doubts
         while any(part.busy for part in parts) or self._turns.waiting:
             if time.monotonic() > end:
                 return False
@@ -174,6 +177,7 @@ class FocusWidget(QWidget):
         self.compared.close()
         self.sweep.close()
         self.poses.close()
+        self.doubts.close()
         self._drag.close()
         self.scene.close()
         self._viewer.layers.events.inserted.disconnect(self._on_viewer_layers)

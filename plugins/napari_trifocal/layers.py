@@ -21,9 +21,11 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from trifocal.focus.comparison import Comparison
+    from trifocal.focus.ellipsoid import Ellipsoid
     from trifocal.focus.pose import Pose
     from trifocal.focus.pose_search import ScalpMap
     from trifocal.focus.transducer import Bowl
+    from trifocal.focus.uncertainty import Doubts
 
     LayerData = tuple[Any, dict[str, Any], str]
 
@@ -31,10 +33,11 @@ CT, SKULL, BOWL, TARGET = "CT", "Skull", "Bowl", "Target"
 SLICES, CLOUD, SHELL = "Pressure on slices (kPa)", "Focal cloud (kPa)", "-6 dB shell"
 DIFFERENCE = "Difference (kPa)"
 SCALP = "Transmission over the scalp"
+ELLIPSOID, SPREAD = "95 % ellipsoid of the focus", "Standard deviation (kPa)"
 PINNED_CLOUD, PINNED_SHELL = "Pinned cloud (kPa)", "Pinned -6 dB shell"
 GLASS = [[0.95, 0.93, 0.9, 0.0], [0.95, 0.93, 0.9, 1.0]]  # from invisible to bone
 COLOURS = {BOWL: "#e02020", "uncoupled": "#ff9010", SHELL: "#2f7bff", TARGET: "#40e060"}
-COLOURS |= {PINNED_SHELL: "#ffb020"}
+COLOURS |= {PINNED_SHELL: "#ffb020", ELLIPSOID: "#d060ff"}
 MOST_CLOUD_VOXELS = 48  # along an edge: what a volume costs without a GPU is its rays' steps
 CLOUD_LEVEL = 0.25  # of the peak, -12 dB: where the cloud ends
 CLOUD_COLOURS = [[0.0, 0.05, 0.3, 0.0], [0.1, 0.35, 1.0, 0.5], [0.6, 0.85, 1.0, 1.0]]
@@ -243,6 +246,39 @@ def scalp_layer(scalp: ScalpMap) -> LayerData:
     look = {"name": SCALP, "colormap": "viridis", "shading": "none", "opacity": 0.85}
     look["contrast_limits"] = (limits[0], max(limits[1], limits[0] + 1e-3))
     return (vertices, faces.reshape(-1, 3), values), look | WORLD, "surface"
+
+
+def ellipsoid_layer(ellipsoid: Ellipsoid, rings: int = 16) -> LayerData:
+    """The surface within which the focus lies at the ellipsoid's level."""
+    theta = np.linspace(0, np.pi, rings + 1)[:, None]
+    phi = np.linspace(0, 2 * np.pi, 2 * rings, endpoint=False)[None]
+    ball = np.stack([np.sin(theta) * np.cos(phi), np.sin(theta) * np.sin(phi), np.cos(theta) + 0 * phi], -1)
+    vertices = (ellipsoid.centre_mm + ball.reshape(-1, 3) @ ellipsoid.axes_mm).astype(np.float32)
+    ring, place = np.meshgrid(np.arange(rings), np.arange(2 * rings), indexing="ij")
+    a, b = 2 * rings * ring + place, 2 * rings * ring + (place + 1) % (2 * rings)
+    c, d = a + 2 * rings, b + 2 * rings
+    faces = np.concatenate([np.stack(t, -1).reshape(-1, 3) for t in ((a, c, b), (b, c, d))]).astype(np.int32)
+    look = {"name": ELLIPSOID, "colormap": COLOURS[ELLIPSOID], "shading": "smooth", "opacity": 0.5}
+    return _surface((vertices, faces)), look | WORLD, "surface"
+
+
+def spread_layer(doubts: Doubts) -> LayerData:
+    """The standard deviation of the pressure over the samples, along the world axes, beyond the near skull."""
+    prediction = doubts.prediction
+    image = replace(doubts.std_pa, array=np.where(prediction.region, doubts.std_pa.array, 0))
+    last = np.array(image.shape) - 1
+    affine, shape = upright_grid(image, np.zeros(3), last, MOST_DIFFERENCE_VOXELS)
+    values = image.resample(affine, shape).array / 1e3
+    look = {
+        "name": SPREAD,
+        "affine": affine,
+        "colormap": "magma",
+        "contrast_limits": (0.0, max(float(values.max()), 1e-3)),
+        "blending": "additive",
+        "interpolation2d": "linear",
+        "metadata": {"unit": "kPa"},
+    }
+    return values, look | WORLD, "image"
 
 
 def bowl_vertices(bowl: Bowl, pose: Pose) -> NDArray[np.float32]:
