@@ -9,9 +9,9 @@ from qtpy.QtWidgets import QCheckBox, QComboBox, QFileDialog, QLabel, QProgressB
 from superqt.utils import signals_blocked
 
 from napari_trifocal.focus_compare_panel import ComparePanel
+from napari_trifocal.focus_doubts_panel import DoubtsPanel
 from napari_trifocal.focus_engine_panel import EnginePanel
 from napari_trifocal.focus_panels import PlacingPanel, ReadoutPanel
-from napari_trifocal.focus_doubts_panel import DoubtsPanel
 from napari_trifocal.focus_poses_panel import PosesPanel
 from napari_trifocal.focus_sweep_panel import SweepPanel
 from napari_trifocal.group import Group

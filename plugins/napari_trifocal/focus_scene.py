@@ -38,7 +38,21 @@ if TYPE_CHECKING:
     from trifocal.focus.transducer import Bowl
 
 # As they are drawn: what is behind the translucent bowl or inside the skull comes before them.
-ROLES = (CT, SLICES, SPREAD, ELLIPSOID, PINNED_SHELL, SHELL, PINNED_CLOUD, CLOUD, DIFFERENCE, BOWL, SKULL, SCALP, TARGET)
+ROLES = (
+    CT,
+    SLICES,
+    SPREAD,
+    ELLIPSOID,
+    PINNED_SHELL,
+    SHELL,
+    PINNED_CLOUD,
+    CLOUD,
+    DIFFERENCE,
+    BOWL,
+    SKULL,
+    SCALP,
+    TARGET,
+)
 ONLY_2D = (CT, SLICES, SPREAD)
 ONLY_3D = (SKULL, SCALP, ELLIPSOID, PINNED_CLOUD, PINNED_SHELL, CLOUD, SHELL, BOWL)
 MARGIN = 1.3  # of the canvas over the head: room for the bowl

@@ -91,7 +91,13 @@ class FocusWidget(QWidget):
         finding, doubting = self.poses.finding, self.doubts.doubting
         # `interface` is named to be kept: the threads post through it until they have ended
         self.destroyed.connect(
-            lambda *_, kept=interface: (session.close(), comparing.end(), sweep.end(), finding.end(), doubting.end())
+            lambda *_, kept=interface: (
+                session.close(),
+                comparing.end(),
+                sweep.end(),
+                finding.end(),
+                doubting.end(),
+            )
         )
 
     def load(self, source: str | Path | Image | Layer, *, resample: bool = False) -> None:

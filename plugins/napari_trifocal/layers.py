@@ -263,7 +263,7 @@ def ellipsoid_layer(ellipsoid: Ellipsoid, rings: int = 16) -> LayerData:
 
 
 def spread_layer(doubts: Doubts) -> LayerData:
-    """The standard deviation of the pressure over the samples, along the world axes, beyond the near skull."""
+    """The standard deviation of the pressure over the samples, beyond the near skull, along world axes."""
     prediction = doubts.prediction
     image = replace(doubts.std_pa, array=np.where(prediction.region, doubts.std_pa.array, 0))
     last = np.array(image.shape) - 1
