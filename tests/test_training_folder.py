@@ -478,6 +478,7 @@ def test_channels_innermost_are_another_layout_and_the_same_training(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.*torch.jit.* is deprecated:DeprecationWarning")  # torch's own compiler
 def test_a_compiled_model_trains_as_the_plain_one_and_keeps_its_names(tmp_path):
     plain, _ = trained(tmp_path / "plain")
     model, _ = trained(tmp_path / "compiled", plan=replace(PLAN, compile=True))
